@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What one types.  Time, threads and files are known in this room only.
+
+mod convert;
+mod file;
+mod job;
+mod list;
+mod observe;
+mod out;
+mod progress;
+mod replay;
+mod run;
+mod save;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use gupfuzz::entry::{Op, op_by_name};
+use gupfuzz::fixes::Spec;
+use gupfuzz::prog::{TARGETS, Target, target};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Searches for programs on which an emulated Linux memory manager and TTM use a page after it was
+/// recycled, or unmap one behind the back of whoever has pinned it.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit status: 0 silent, 1 a violation, 2 unusable input or arguments, 3 `expect:` or `silent:` of a file
+not met, 101 a bug of gupfuzz itself.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate and change programs, and run them, until one shows a violation
+    Run(RunArgs),
+    /// Run programs and hold what they say about themselves
+    Replay(ReplayArgs),
+    /// Print a program, text or bytes, as text
+    Show {
+        /// The program
+        file: PathBuf,
+    },
+    /// Turn a text program into the bytes that fuzzers work on
+    Pack {
+        /// The program
+        file: PathBuf,
+        /// Where to write the bytes
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Print a table of what there is
+    List {
+        /// Which table
+        what: Table,
+    },
+}
+
+/// The tables.
+#[derive(Clone, Copy, ValueEnum)]
+enum Table {
+    /// What programs can call
+    Ops,
+    /// What kernel specs can add and take away
+    Fixes,
+    /// What kernel specs begin with
+    Kernels,
+    /// What watches
+    Oracles,
+    /// What `gupfuzz run` and the fuzz targets can look for
+    Targets,
+}
+
+/// Arguments of `run`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Without --runs and --time it goes on until a violation or Ctrl-C.  One seed and one job, or a seed, a number
+of jobs, --runs and --keep-going, always give the same result.  A program is one executed interleaving,
+wherever programs are counted.")]
+struct RunArgs {
+    /// What to look for: see `gupfuzz list targets`
+    #[arg(value_parser = parse_target)]
+    target: &'static Target,
+    /// The kernel, for example `v5.12 +pmd-special`
+    #[arg(long, value_name = "SPEC", default_value = "newest")]
+    kernel: Spec,
+    /// Where the search begins; another seed searches elsewhere
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_u64)]
+    seed: u64,
+    /// End after so many programs, all jobs together
+    #[arg(long, value_name = "N", value_parser = parse_u64)]
+    runs: Option<u64>,
+    /// End after this time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    time: Option<f64>,
+    /// Threads, each with a search of its own [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Go on until the title of a violation contains this; count the others
+    #[arg(long, value_name = "TITLE", conflicts_with = "keep_going")]
+    until: Option<String>,
+    /// Leave out operations, with commas between
+    #[arg(long, value_name = "OP", value_delimiter = ',', value_parser = parse_op)]
+    without: Vec<&'static Op>,
+    /// Go on after violations: one program per title, the smallest
+    #[arg(long)]
+    keep_going: bool,
+    /// Where to write the programs that show violations
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Print a digest of all traces
+    #[arg(long)]
+    digest: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Without --kernel a program runs on the kernel of its `kernel:` header, or on newest, and then on those of its
+`silent:` header.  With it, `expect:` and `silent:` are held if they speak of that kernel.")]
+struct ReplayArgs {
+    /// Programs: text or the input of a fuzz target
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The kernel, for example `v5.12 +pmd-special`
+    #[arg(long, value_name = "SPEC")]
+    kernel: Option<Spec>,
+    /// Print what user space saw: a line a call, in order of completion
+    #[arg(long)]
+    observe: bool,
+    /// Print every step
+    #[arg(long)]
+    steps: bool,
+}
+
+/// How a command ended, the worst last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Status {
+    /// Nothing fired.
+    Silent,
+    /// A violation.
+    Violation,
+    /// Not as the program says.
+    NotMet,
+    /// Unusable input or arguments.
+    Unusable,
+}
+
+impl Status {
+    /// The exit status, as [`EXIT_CODES`] has it.
+    fn code(self) -> u8 {
+        match self {
+            Status::Silent => 0,
+            Status::Violation => 1,
+            Status::Unusable => 2,
+            Status::NotMet => 3,
+        }
+    }
+}
+
+/// Why a command could not do its work, as it is to be told.
+type Error = String;
+
+/// Runs what was typed.
+pub(crate) fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => Ok(replay::replay(&args)),
+        Command::Show { file } => convert::show(&file),
+        Command::Pack { file, out } => convert::pack(&file, &out),
+        Command::List { what } => Ok(list::list(what)),
+    };
+    let status = result.unwrap_or_else(|error| {
+        out::error(&error);
+        Status::Unusable
+    });
+    out::flush();
+    ExitCode::from(status.code())
+}
+
+fn parse_target(name: &str) -> Result<&'static Target, Error> {
+    let names = || TARGETS.iter().map(|t| t.name).collect::<Vec<_>>().join(", ");
+    target(name).ok_or_else(|| format!("expected one of {}", names()))
+}
+
+fn parse_op(name: &str) -> Result<&'static Op, String> {
+    op_by_name(name).ok_or_else(|| "no such operation; `gupfuzz list ops` has them all".to_owned())
+}
+
+/// A number, decimal or 0x hex, digits parted by `_` if one likes.
+fn parse_u64(text: &str) -> Result<u64, Error> {
+    let digits = text.replace('_', "");
+    let (digits, radix) = match digits.strip_prefix("0x") {
+        Some(hex) => (hex, 16),
+        None => (digits.as_str(), 10),
+    };
+    // from_str_radix() would take a sign.
+    let plain = digits.chars().all(|c| c.is_ascii_hexdigit());
+    let number = u64::from_str_radix(digits, radix).ok().filter(|_| plain);
+    number.ok_or_else(|| "expected a number, decimal or 0x hex".into())
+}
+
+fn parse_seconds(text: &str) -> Result<f64, Error> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds".into()),
+    }
+}

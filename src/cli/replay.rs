@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `replay`: runs a program again, and holds what it says about itself.
+
+use super::out::{name, print, say};
+use super::{Error, ReplayArgs, Status, file, observe, out};
+use gupfuzz::fixes::Spec;
+use gupfuzz::fuzz::{Replay, explain, replay as run_again};
+use gupfuzz::init::{Computer, Observe, Verdict, start_kernel};
+use gupfuzz::limits::MAX_STEPS;
+use gupfuzz::prog::{Prog, ScheduleKind};
+use std::path::Path;
+
+/// Runs all files; the worst of them is the result.
+pub(super) fn replay(args: &ReplayArgs) -> Status {
+    let mut worst = Status::Silent;
+    for path in &args.files {
+        worst = worst.max(replay_file(args, path).unwrap_or_else(|error| {
+            out::error(&error);
+            Status::Unusable
+        }));
+    }
+    worst
+}
+
+/// A kernel to run a program on, and what is to happen there.
+struct Trial<'a> {
+    kernel: Spec,
+    /// The title of a violation.
+    expect: Option<&'a str>,
+    /// Nothing at all.
+    silent: bool,
+}
+
+fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Status, Error> {
+    let (script, _) = file::read(path)?;
+    let (own, silent) = file::kernels(path, &script)?;
+    let expect = script.expect.as_deref();
+    let trials: Vec<Trial> = match &args.kernel {
+        Some(kernel) => vec![Trial {
+            kernel: kernel.clone(),
+            expect: expect.filter(|_| kernel.fixes == own.fixes),
+            silent: silent.iter().any(|s| s.fixes == kernel.fixes),
+        }],
+        None => {
+            let quiet = silent.into_iter().map(|kernel| Trial { kernel, expect: None, silent: true });
+            std::iter::once(Trial { kernel: own, expect, silent: false }).chain(quiet).collect()
+        }
+    };
+    let prefix = if args.files.len() > 1 { format!("{}: ", name(path)) } else { String::new() };
+    let mut worst = Status::Silent;
+    for (i, trial) in trials.iter().enumerate() {
+        let mut computer = start_kernel(trial.kernel.fixes);
+        let seed = pick_seed(&mut computer, &script.prog, trial.expect);
+        let run = run_again(&mut computer, &script.prog, seed);
+        if i == 0 {
+            show_run(args, &run);
+        }
+        worst = worst.max(judge(trial, &run, path, &prefix));
+    }
+    Ok(worst)
+}
+
+/// The seed of the burst that tells most: the one that shows what is expected, else any violation.
+fn pick_seed(computer: &mut Computer, prog: &Prog, expect: Option<&str>) -> u32 {
+    let burst = if prog.schedule == ScheduleKind::Pos { u32::from(prog.burst.max(1)) } else { 1 };
+    let mut other = None;
+    for seed in (0..burst).map(|i| prog.seed.wrapping_add(i)) {
+        let outcome = computer.run(prog, seed, Observe::Oracles);
+        match outcome.violation().map(|v| expect.is_none_or(|title| v.title() == title)) {
+            Some(true) => return seed,
+            Some(false) => other = other.or(Some(seed)),
+            None => {}
+        }
+    }
+    other.unwrap_or(prog.seed)
+}
+
+fn show_run(args: &ReplayArgs, run: &Replay) {
+    if args.steps {
+        observe::steps(run);
+    }
+    if args.observe {
+        observe::calls(run);
+    }
+}
+
+/// Tells what a program did on a kernel, and whether it was to do that.
+fn judge(trial: &Trial<'_>, run: &Replay, path: &Path, prefix: &str) -> Status {
+    let kernel = &trial.kernel;
+    let (found, status) = match &run.outcome.verdict {
+        Verdict::Violation(v) => (v.title(), Status::Violation),
+        Verdict::Cut => ("cut".into(), Status::Silent),
+        Verdict::Silent => ("silent".into(), Status::Silent),
+    };
+    match &run.outcome.verdict {
+        Verdict::Violation(_) => {
+            if let Some(report) = explain(run, kernel, &path.to_string_lossy()) {
+                print(format_args!("{prefix}{}{report}", if prefix.is_empty() { "" } else { "\n" }));
+            }
+        }
+        Verdict::Cut => say!("{prefix}cut on {kernel} after {MAX_STEPS} steps: neither silent nor a violation"),
+        Verdict::Silent => say!("{prefix}silent on {kernel}"),
+    }
+    match trial.expect {
+        _ if trial.silent && found != "silent" => {
+            say!("{prefix}not met: expected silence on {kernel}, found {found}");
+            Status::NotMet
+        }
+        Some(title) if title != found => {
+            say!("{prefix}not met: expected {title} on {kernel}, found {found}");
+            Status::NotMet
+        }
+        _ => status,
+    }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `run`: searches on all cores.
+
+use super::job::{News, Shared, search};
+use super::out::{name, note, print, say};
+use super::progress::Teller;
+use super::save::Folder;
+use super::{Error, RunArgs, Status};
+use gupfuzz::fuzz::{Campaign, Counts, Found, explain, replay};
+use gupfuzz::init::start_kernel;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::exit;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// How often the world outside is looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a search came to.
+struct Search<'a> {
+    args: &'a RunArgs,
+    folder: Folder<'a>,
+    /// What ended it.
+    wanted: Option<Box<Found>>,
+    /// The smallest program by title, and its file.
+    kept: BTreeMap<String, (Box<Found>, PathBuf)>,
+    interrupted: bool,
+}
+
+/// Searches, and tells what was found.
+pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
+    if args.target.weights.iter().all(|(name, _)| args.without.iter().any(|op| op.name == *name)) {
+        return Err(format!("--without leaves nothing that `{}` calls", args.target.name));
+    }
+    let interrupts = Arc::new(AtomicU8::new(0));
+    let counter = Arc::clone(&interrupts);
+    ctrlc::set_handler(move || {
+        if counter.fetch_add(1, Ordering::Relaxed) > 0 {
+            exit(130);
+        }
+    })
+    .map_err(|e| format!("cannot catch Ctrl-C: {e}"))?;
+    let folder = Folder::new(&args.out, &args.kernel)?;
+    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, |n| n.get().min(1024) as u16));
+    note!("searching {} on {}, seed {}, {jobs} jobs", args.target.name, args.kernel, args.seed);
+
+    let mut search = Search { args, folder, wanted: None, kept: BTreeMap::new(), interrupted: false };
+    let campaigns = search.go(jobs, &interrupts)?;
+    search.tell(&campaigns)
+}
+
+/// What is left of a campaign when its thread has ended.
+struct Ended {
+    counts: Counts,
+    /// How often each title was seen.
+    titles: Vec<(String, u64)>,
+}
+
+impl From<Campaign> for Ended {
+    fn from(campaign: Campaign) -> Ended {
+        let titles = campaign.found().iter().map(|(title, found)| (title.clone(), found.count)).collect();
+        Ended { counts: *campaign.counts(), titles }
+    }
+}
+
+impl Search<'_> {
+    /// Runs the jobs to their end.
+    fn go(&mut self, jobs: u16, interrupts: &AtomicU8) -> Result<Vec<Ended>, Error> {
+        let shared = Shared { progress: (0..jobs).map(|_| Mutex::default()).collect(), ..Shared::default() };
+        let (sender, news) = channel();
+        thread::scope(|scope| {
+            let args = self.args;
+            let share = |job: u16| match args.runs {
+                Some(runs) => runs / u64::from(jobs) + u64::from(u64::from(job) < runs % u64::from(jobs)),
+                None => u64::MAX,
+            };
+            let threads: Vec<_> = (0..jobs)
+                .map(|job| {
+                    let (sender, shared, share) = (sender.clone(), &shared, share(job));
+                    scope.spawn(move || Ended::from(search(args, job, share, shared, &sender)))
+                })
+                .collect();
+            let result = self.watch(jobs, &shared, &news, interrupts);
+            shared.stop.store(true, Ordering::Relaxed);
+            let ended = threads.into_iter().map(|t| t.join().unwrap_or_else(|_| exit(101))).collect();
+            result.map(|()| ended)
+        })
+    }
+
+    /// Listens to the jobs until they have ended; ends them when it is time.
+    fn watch(
+        &mut self,
+        mut jobs: u16,
+        shared: &Shared,
+        news: &Receiver<News>,
+        interrupts: &AtomicU8,
+    ) -> Result<(), Error> {
+        let mut teller = Teller::new(self.args.runs, self.args.time);
+        while jobs > 0 {
+            match news.recv_timeout(TICK) {
+                Ok(News::Ended) => jobs -= 1,
+                Ok(News::Wanted(found)) => {
+                    shared.stop.store(true, Ordering::Relaxed);
+                    self.wanted.get_or_insert(found);
+                }
+                Ok(News::Better(found)) if self.args.keep_going => self.keep(found, &teller)?,
+                Ok(News::Better(_)) => {}
+                Ok(News::Broken(prog)) => {
+                    let path = self.folder.save_broken(&prog)?;
+                    teller.line(format_args!("gupfuzz: the model is broken; the program is {}", name(&path)));
+                    exit(101);
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => teller.tick(shared),
+            }
+            let late = self.args.time.is_some_and(|time| teller.elapsed().as_secs_f64() >= time);
+            self.interrupted |= interrupts.load(Ordering::Relaxed) > 0;
+            if late || self.interrupted {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        note_rate(teller, shared);
+        Ok(())
+    }
+
+    /// Keeps the smallest program of a title.
+    fn keep(&mut self, found: Box<Found>, teller: &Teller) -> Result<(), Error> {
+        let title = found.violation.title();
+        match self.kept.get_mut(&title) {
+            None => {
+                let path = self.folder.save(&title, &found.prog)?;
+                teller.line(format_args!("found {title}: {}", name(&path)));
+                self.kept.insert(title, (found, path));
+            }
+            Some((old, path)) if found.prog.records.len() < old.prog.records.len() => {
+                self.folder.replace(path, &title, &found.prog)?;
+                *old = found;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Prints the result.
+    fn tell(&self, jobs: &[Ended]) -> Result<Status, Error> {
+        let mut counts = Counts::default();
+        let mut titles: BTreeMap<&str, u64> = BTreeMap::new();
+        for job in jobs {
+            counts.merge(&job.counts);
+            for (title, count) in &job.titles {
+                *titles.entry(title).or_default() += count;
+            }
+        }
+        if let Some(found) = &self.wanted {
+            self.report(found)?;
+        }
+        print(format_args!("{counts}"));
+        if self.args.digest {
+            say!("digest                 {:016x}", counts.digest);
+        }
+        if self.wanted.is_none() || titles.len() > 1 {
+            for (title, count) in &titles {
+                let file = self.kept.get(*title).map(|(_, path)| format!(", {}", name(path)));
+                say!("{count:>12} times {title}{}", file.unwrap_or_default());
+            }
+        }
+        let end = if self.interrupted { "interrupted: " } else { "" };
+        match (&self.wanted, &self.args.until) {
+            (Some(_), _) => return Ok(Status::Violation),
+            (None, Some(title)) => say!("{end}no violation with `{}` in its title", super::out::harmless(title)),
+            (None, None) if titles.is_empty() => say!("{end}silent"),
+            (None, None) => {
+                say!("{end}{} different violations", titles.len());
+                return Ok(Status::Violation);
+            }
+        }
+        Ok(Status::Silent)
+    }
+
+    /// Writes the program of a violation and explains it.
+    fn report(&self, found: &Found) -> Result<(), Error> {
+        let title = found.violation.title();
+        let path = self.folder.save(&title, &found.prog)?;
+        let mut computer = start_kernel(self.args.kernel.fixes);
+        let run = replay(&mut computer, &found.prog, found.prog.seed);
+        let report = explain(&run, &self.args.kernel, &path.to_string_lossy());
+        let report = report.filter(|r| r.title == title);
+        print(format_args!("{}", report.expect("a program does the same again")));
+        say!("the program is {}", name(&path));
+        Ok(())
+    }
+}
+
+/// The last word about speed, which is no result.
+fn note_rate(teller: Teller, shared: &Shared) {
+    let seconds = teller.elapsed().as_secs_f64();
+    teller.end();
+    let programs: u64 = shared.progress.iter().map(|p| p.lock().map_or(0, |p| p.counts.programs)).sum();
+    note!("{programs} programs in {seconds:.1} s, {:.0} a second", programs as f64 / seconds.max(0.001));
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Memory of a process: mappings, loads and stores.
+
+use super::args::*;
+use super::{Ret, System};
+use crate::kernel::{Errno, down_write, enter, up_write};
+use crate::limits::*;
+use crate::mm::memory::PfnT;
+use crate::mm::memremap::DEVDAX_START;
+use crate::mm::*;
+
+/// The end of `len` pages from `addr`.
+pub(super) fn end_of(addr: Addr, len: Len) -> Result<u8, Errno> {
+    let end = addr.0 + len.0;
+    if end as usize <= TASK_SIZE { Ok(end) } else { Err(Errno::EINVAL) }
+}
+
+/// vm_flags of a protection; writable implies readable.  Linux: include/linux/mman.h, calc_vm_prot_bits().
+pub(super) fn vm_prot(prot: Prot) -> VmFlags {
+    match (prot.contains(Prot::READ), prot.contains(Prot::WRITE)) {
+        (_, true) => VmFlags::READ | VmFlags::WRITE,
+        (true, false) => VmFlags::READ,
+        (false, false) => VmFlags::empty(),
+    }
+}
+
+/// Maps an area; see [`mmap::mmap_region`].
+pub(super) async fn map(s: &System, vma: &Vma) -> Ret {
+    down_write(s, mmap_lock(vma.mm)).await;
+    let ret = mmap::mmap_region(s, vma).await;
+    up_write(s, mmap_lock(vma.mm));
+    ret.map(|()| 0)
+}
+
+pub(super) async fn mmap(s: &System, addr: Addr, len: Len, prot: Prot, map_type: MapType, file: File) -> Ret {
+    enter!(s);
+    let (sharing, mapping) = match map_type {
+        MapType::Anon => (VmFlags::empty(), NO_MAPPING),
+        MapType::Private => (VmFlags::empty(), file.0),
+        MapType::Shared => (VmFlags::SHARED, file.0),
+    };
+    let flags = vm_prot(prot) | VmFlags::MAYWRITE | sharing;
+    let end = end_of(addr, len)?;
+    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping, pgoff: 0, ops: None }).await
+}
+
+pub(super) async fn munmap(s: &System, addr: Addr, len: Len) -> Ret {
+    enter!(s);
+    let (mm, end) = (s.current_mm(), end_of(addr, len)?);
+    down_write(s, mmap_lock(mm)).await;
+    let ret = mmap::do_munmap(s, mm, addr.0, end).await;
+    up_write(s, mmap_lock(mm));
+    ret.map(|()| 0)
+}
+
+pub(super) async fn mremap(s: &System, addr: Addr, len: Len, new: Addr) -> Ret {
+    enter!(s);
+    end_of(addr, len).and(end_of(new, len))?;
+    mremap::mremap_to(s, addr.0, len.0, new.0).await.map(|()| new.0.into())
+}
+
+pub(super) async fn mprotect(s: &System, addr: Addr, len: Len, prot: Prot) -> Ret {
+    enter!(s);
+    mprotect::do_mprotect(s, addr.0, end_of(addr, len)?, vm_prot(prot)).await.map(|()| 0)
+}
+
+pub(super) async fn madvise(s: &System, addr: Addr, len: Len, advice: Advice) -> Ret {
+    enter!(s);
+    match advice {
+        Advice::Dontneed => madvise::madvise_dontneed(s, addr.0, end_of(addr, len)?).await.map(|()| 0),
+    }
+}
+
+pub(super) async fn load(s: &System, addr: Addr) -> Ret {
+    enter!(s);
+    uaccess::access_user(s, addr.0, None).await.map(u32::from)
+}
+
+pub(super) async fn store(s: &System, addr: Addr, value: Value) -> Ret {
+    enter!(s);
+    uaccess::access_user(s, addr.0, Some(value.0)).await.map(|_| 0)
+}
+
+/// The task goes on in a new, empty address space; the other threads stay in the old one.
+pub(super) async fn execve(s: &System) -> Ret {
+    enter!(s);
+    mmap::exec_mmap(s, false).await.map(|()| 0)
+}
+
+pub(super) async fn ftruncate(s: &System, file: File, len: FileLen) -> Ret {
+    enter!(s);
+    shmem::shmem_truncate(s, file.0, len.0).await;
+    Ok(0)
+}
+
+pub(super) async fn fail_nth(s: &System, n: Nth) -> Ret {
+    s.set_fail_nth(n.0);
+    Ok(0)
+}
+
+/// Maps memory of the dax device: page frames that have a pgmap.
+pub(super) async fn devdax_mmap(s: &System, addr: Addr, len: Len) -> Ret {
+    enter!(s);
+    let end = end_of(addr, Len(len.0.min(NR_DEVDAX as u8)))?;
+    let flags = VmFlags::READ | VmFlags::WRITE | VmFlags::MAYWRITE | VmFlags::SHARED | VmFlags::MIXEDMAP;
+    let ops: std::rc::Rc<dyn VmOps> = std::rc::Rc::new(DevDax);
+    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, ops: Some(ops) }).await
+}
+
+/// The device behind [`devdax_mmap`].  Linux: drivers/dax/device.c.
+struct DevDax;
+
+impl VmOps for DevDax {
+    fn fault<'a>(&'a self, k: &'a Kernel, vma: &'a Vma, vmf: Vmf) -> Boxed<'a, VmFault> {
+        let pfn = PfnT { pfn: DEVDAX_START.add(vmf.pgoff as usize), dev: true, map: true };
+        Box::pin(memory::vmf_insert_mixed_prot(k, vma, vmf.va, pfn, vmf.write))
+    }
+    fn open<'a>(&'a self, _: &'a Kernel) -> Boxed<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    fn close<'a>(&'a self, _: &'a Kernel) -> Boxed<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}

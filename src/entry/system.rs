@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Everything a program can reach: memory, and what handles stand for.
+
+use crate::dma_buf::DmaBuf;
+use crate::fixes::FixSet;
+use crate::fs::disk::Gendisk;
+use crate::fs::pipe::PipeInodeInfo;
+use crate::io_uring::IoRingCtx;
+use crate::kernel::Draw;
+use crate::limits::NR_HANDLES;
+use crate::mm::Kernel;
+use crate::mm::gup::Pages;
+use crate::mm::shmem::shmem_truncate;
+use crate::trace::Pin;
+use crate::ttm::TtmDevice;
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// Pages a task got by get_user_pages or pin_user_pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PinSlot {
+    pub(crate) pages: Pages,
+    pub(crate) pin: Pin,
+    /// Calls that use them at the moment.
+    pub(crate) users: u8,
+}
+
+/// The whole machine.
+pub struct System {
+    kernel: Kernel,
+    pub(crate) pins: [Cell<Option<PinSlot>>; NR_HANDLES],
+    pub(crate) disk: Gendisk,
+    pub(crate) pipes: [PipeInodeInfo; NR_HANDLES],
+    pub(crate) uring: IoRingCtx,
+    pub(crate) ttm: Rc<TtmDevice>,
+    pub(crate) dma_bufs: [RefCell<Option<Rc<DmaBuf>>>; NR_HANDLES],
+}
+
+impl Deref for System {
+    type Target = Kernel;
+    fn deref(&self) -> &Kernel {
+        &self.kernel
+    }
+}
+
+impl System {
+    pub(crate) fn new(fixes: FixSet) -> System {
+        System {
+            kernel: Kernel::new(fixes),
+            pins: std::array::from_fn(|_| Cell::new(None)),
+            disk: Gendisk::new(),
+            pipes: std::array::from_fn(PipeInodeInfo::new),
+            uring: IoRingCtx::new(),
+            ttm: Rc::new(TtmDevice::new()),
+            dma_bufs: std::array::from_fn(|_| RefCell::default()),
+        }
+    }
+
+    /// Back to the state after boot.
+    pub(crate) fn reset(&self, fixes: FixSet, draw: Draw) {
+        self.kernel.reset(fixes, draw);
+        self.pins.iter().for_each(|p| p.set(None));
+        self.disk.reset();
+        self.pipes.iter().for_each(PipeInodeInfo::reset);
+        self.uring.reset();
+        self.ttm.reset();
+        self.dma_bufs.iter().for_each(|buf| drop(buf.take()));
+    }
+
+    /// Closes every handle; the epilogue's last call.
+    pub(crate) async fn close_all(&self) {
+        super::io::close_all(self).await;
+        super::gup::close_all(self).await;
+        super::dma_buf::close_all(self).await;
+        super::ttm::close_all(self).await;
+        for file in 0..NR_HANDLES as u8 {
+            if self.mappings[file as usize].pages.iter().any(|page| page.get().is_some()) {
+                shmem_truncate(self, file, 0).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Which kernel: one table of fixes, and the grammar that picks some of them.
+//!
+//! The tree as written is the newest kernel.  A bug is a fix taken away: at the place where the
+//! kernel has it, the model asks `k.fixed(Fix::...)`.  A spec is a release and changes to it:
+//! `v5.12 +pmd-special -gup-fast-recheck-pte`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A kernel release, major and minor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Release(pub u8, pub u8);
+
+impl Release {
+    /// Whether what came in release `since` is there.
+    const fn has(self, since: Release) -> bool {
+        since.0 < self.0 || since.0 == self.0 && since.1 <= self.1
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}.{}", self.0, self.1)
+    }
+}
+
+/// What sort of entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A fix that went upstream.
+    Upstream,
+    /// A fix that was proposed and never merged.
+    Proposed,
+    /// A choice that drivers, architectures or releases make differently.
+    Policy,
+    /// A wrong order that never was upstream: a canary for the oracles.
+    Mutant,
+    /// Wrong upstream to this day; `newest` has it mended.
+    Open,
+}
+
+/// An entry of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Which one.
+    pub fix: Fix,
+    /// Its name in specs.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Upstream commit, or title and date of the proposal.
+    pub source: &'static str,
+    /// First release that has it; `None`: none has.
+    pub since: Option<Release>,
+    /// Why, in one line.
+    pub why: &'static str,
+    /// The kernel on which taking it away (a mutant or proposal: adding it; a policy: changing it) shows.
+    pub on: &'static str,
+}
+
+macro_rules! fixes {
+    ($($(#[$doc:meta])* $fix:ident = $name:literal, $kind:ident, ($($since:tt)*), $source:literal, $why:literal, on $on:literal;)*) => {
+        /// A fix, by name.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Fix { $(#[doc = $why] $fix),* }
+
+        /// The table.
+        pub const FIXES: &[Entry] = &[$(Entry {
+            fix: Fix::$fix, name: $name, kind: Kind::$kind, source: $source, since: fixes!(@since $($since)*), why: $why, on: $on,
+        }),*];
+    };
+    (@since never) => { None };
+    (@since $major:literal, $minor:literal) => { Some(Release($major, $minor)) };
+}
+
+// name, kind, (first release), commit and title, why, on
+fixes! {
+    GupFastRecheckPte = "gup-fast-recheck-pte", Upstream, (3, 18),
+        "2667f50e8b81 mm: introduce a general RCU get_user_pages_fast()",
+        "GUP-fast reads the pte again after it took its reference",
+        on "newest -tlb-flush-ipi";
+    MremapFlush = "mremap-flush", Upstream, (4, 19),
+        "eb66ae030829 mremap: properly flush TLB before releasing the page",
+        "mremap flushes the old address before it drops the page-table lock",
+        on "newest";
+    FreeNonCompound = "free-non-compound", Upstream, (5, 10),
+        "e320d3012d25 mm/page_alloc.c: fix freeing non-compound pages",
+        "__free_pages frees the rest of a block whose head is still referenced",
+        on "v5.12";
+    FreePagesHeadFirst = "free-pages-head-first", Upstream, (6, 2),
+        "462a8e08e0e6 Fix page corruption caused by racy check in __free_pages",
+        "__free_pages looks whether the page is compound before it drops its reference",
+        on "newest";
+    TtDestroyOnce = "tt-destroy-once", Upstream, (5, 9),
+        "5de5b6ecf97a drm/ttm/nouveau: don't call tt destroy callback on alloc failure.",
+        "a ttm_tt whose setup failed is destroyed by its maker alone (CVE-2021-20292)",
+        on "newest";
+    WpReuseRefcount = "wp-refcount", Policy, (5, 9),
+        "09854ba94c6a mm: do_wp_page() simplification",
+        "a write fault reuses a page that nobody else references, not one that nobody else maps",
+        on "newest -wp-exclusive";
+    WpReuseExclusive = "wp-exclusive", Policy, (5, 19),
+        "6c287605fd56 mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
+        "a write fault reuses an exclusive anonymous page however often it is referenced",
+        on "newest";
+    TtmPoolClear = "ttm-pool-clear", Upstream, (5, 11),
+        "811ee9dff580 drm/ttm: make sure pool pages are cleared",
+        "pages are cleared as they go into a TTM pool",
+        on "newest";
+    TtmVmPfnmap = "ttm-pfnmap", Upstream, (5, 14),
+        "f91142c62161 drm/ttm: nuke VM_MIXEDMAP on BO mappings v3",
+        "TTM maps buffer objects VM_PFNMAP, so that no architecture takes references",
+        on "newest -pte-special";
+    TtmNoHugeFaults = "ttm-no-huge-faults", Upstream, (5, 16),
+        "0d979509539e drm/ttm: remove ttm_bo_vm_insert_huge()",
+        "TTM no longer maps buffer objects with huge entries",
+        on "v5.12";
+    ShmemHelperInsertPfn = "shmem-helper-insert-pfn", Policy, (5, 16),
+        "8b93d1d7dbd5 drm/shmem-helper: Switch to vmf_insert_pfn",
+        "the shmem helper maps its pages VM_PFNMAP, without references",
+        on "v6.1";
+    ShmemHelperNoCow = "shmem-helper-no-cow", Upstream, (6, 10),
+        "39bc27bd6880 drm/shmem-helper: Fix BUG_ON() on mmap(PROT_WRITE, MAP_PRIVATE)",
+        "the shmem helper refuses private writable mappings, which VM_PFNMAP cannot copy",
+        on "newest";
+    IoUringPinFast = "io-uring-pin-fast", Policy, (6, 10),
+        "1943f96b3816 io_uring: unify io_pin_pages()",
+        "a registered buffer is pinned by the lockless path, not under mmap_lock",
+        on "v5.12";
+    MmuGatherPfnmapFlush = "mmu-gather-pfnmap-flush", Upstream, (5, 19),
+        "b67fbebd4cf9 mmu_gather: Force tlb-flush VM_PFNMAP vmas",
+        "munmap flushes page frames before unmap_mapping_range() can miss their area (CVE-2022-39188)",
+        on "newest";
+    DioPin = "dio-pin", Policy, (6, 5),
+        "a7e689dd1c06 block: Convert bio_iov_iter_get_pages to use iov_iter_extract_pages",
+        "direct I/O takes FOLL_PIN, not FOLL_GET",
+        on "v5.12";
+    PmdSpecial = "pmd-special", Upstream, (6, 12),
+        "3c8e44c9b369 mm: mark special bits for huge pfn mappings when inject; ae3c99e650da mm/gup: detect huge pfnmap entries in gup-fast",
+        "huge pfn mappings carry the special bit and GUP-fast backs off",
+        on "v6.12 -ttm-no-huge-faults";
+    TtmPoolErrorFree = "ttm-pool-error-free", Upstream, (6, 8),
+        "40510a941d27 drm/ttm: Fix an invalid freeing on already freed page in error path",
+        "the error path of ttm_pool_alloc frees each page once",
+        on "newest";
+    TtmPfnMapDev = "ttm-pfn-map", Proposed, (never),
+        "drm/ttm: PFN_DEV|PFN_MAP for huge entries (Hellstrom, thread of February 2021)",
+        "huge entries of TTM look like device memory, so that GUP-fast asks get_dev_pagemap",
+        on "v5.12";
+    DmaBufPfnmap = "dma-buf-pfnmap", Proposed, (never),
+        "dma-buf: Require VM_PFNMAP vma for mmap (Vetter, February 2021 to November 2022)",
+        "a dma-buf refuses a mapping that is not VM_PFNMAP",
+        on "v5.12 -pte-special";
+    TtmOrderedPtes = "ttm-order-ptes", Proposed, (never),
+        "order > 0 mappings as a run of special ptes (thread of February 2021)",
+        "TTM maps a huge-aligned buffer object by ptes",
+        on "v5.12";
+
+    TlbFlushIpi = "tlb-flush-ipi", Policy, (2, 6),
+        "arch/x86/mm/tlb.c; arm64 broadcasts instead",
+        "translations are flushed by interrupt, which waits for every GUP-fast",
+        on "newest -gup-fast-recheck-pte";
+    PteSpecial = "pte-special", Policy, (2, 6),
+        "ARCH_HAS_PTE_SPECIAL",
+        "the architecture has a special bit in ptes",
+        on "v5.12";
+    AmdgpuDiscardable = "amdgpu-discardable", Policy, (6, 1),
+        "fab2cc80e4d6 drm/amdgpu: add AMDGPU_GEM_CREATE_DISCARDABLE",
+        "a buffer object that user space maps can be gutted instead of moved",
+        on "v7.2";
+
+    TtmGuttingUnmap = "ttm-gutting-unmap", Open, (never),
+        "ttm_bo_pipeline_gutting() has no ttm_bo_unmap_virtual()",
+        "a gutted buffer object loses its mappings before its pages",
+        on "v7.2";
+
+    TtmMoveNoUnmap = "ttm-move-no-unmap", Mutant, (never),
+        "Z24a", "a move leaves the mappings of the old placement",
+        on "newest";
+    TtmMoveUnmapLate = "ttm-move-unmap-late", Mutant, (never),
+        "Z24b", "a move unmaps after the old pages are free",
+        on "newest";
+    TtmFreeBeforeFence = "ttm-free-before-fence", Mutant, (never),
+        "Z24c", "old pages are freed before the fence of their last job signals",
+        on "newest";
+    TtmOpenNoRef = "ttm-open-no-ref", Mutant, (never),
+        "Z24d", "vm_open takes no reference to the buffer object",
+        on "newest";
+    TtmPrefaultPastEnd = "ttm-prefault-past-end", Mutant, (never),
+        "Z24e", "prefault goes on behind the end of the area",
+        on "newest";
+    TtmSwapoutNoUnmap = "ttm-swapout-no-unmap", Mutant, (never),
+        "Z24f", "swapout copies and frees pages that are still mapped",
+        on "newest";
+    ZapKeepsDeposit = "zap-keeps-deposit", Mutant, (never),
+        "what drm/ttm: Temporarily disable the huge_fault() callback (April 2020) hid",
+        "zapping a huge entry forgets the page table that was put aside for its split",
+        on "v5.12";
+    TtmGiveBeforeDmaUnmap = "ttm-give-before-dma-unmap", Mutant, (never),
+        "Z24h", "pages go to the pool while the device can still reach them",
+        on "newest";
+    TtmFaultRelock = "ttm-fault-relock", Mutant, (never),
+        "what VM_FAULT_RETRY avoids", "a fault that waited for a move takes mmap_lock again under the reservation",
+        on "newest";
+    FenceInitLate = "fence-init-late", Mutant, (never),
+        "a lost wake-up", "a job's fence is set up after the GPU has got the job",
+        on "newest";
+}
+
+const _: () = assert!(FIXES.len() <= 128);
+
+/// Releases one can name.
+pub const RELEASES: &[Release] =
+    &[Release(5, 7), Release(5, 10), Release(5, 12), Release(6, 1), Release(6, 12), Release(7, 2)];
+
+/// Fixes of what a later release broke: before it there was nothing to fix.
+const BROKEN_SINCE: &[(Fix, Release)] = &[
+    // 379989e7cbdc drm/ttm/pool: Fix ttm_pool_alloc error path
+    (Fix::TtmPoolErrorFree, Release(6, 4)),
+];
+
+/// The fixes in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FixSet(u128);
+
+impl FixSet {
+    /// Whether a fix is in force; for a mutant: whether the order is wrong.
+    #[inline]
+    pub const fn has(self, fix: Fix) -> bool {
+        self.0 >> fix as u8 & 1 != 0
+    }
+
+    /// With a fix more.
+    pub const fn with(self, fix: Fix) -> FixSet {
+        FixSet(self.0 | 1 << fix as u8)
+    }
+
+    /// With a fix less.
+    pub const fn without(self, fix: Fix) -> FixSet {
+        FixSet(self.0 & !(1 << fix as u8))
+    }
+
+    /// What a release had.
+    pub const fn release(release: Release) -> FixSet {
+        let mut set = FixSet(0);
+        let mut i = 0;
+        while i < FIXES.len() {
+            if let Some(since) = FIXES[i].since
+                && release.has(since)
+            {
+                set = set.with(FIXES[i].fix);
+            }
+            i += 1;
+        }
+        let mut i = 0;
+        while i < BROKEN_SINCE.len() {
+            if !release.has(BROKEN_SINCE[i].1) {
+                set = set.with(BROKEN_SINCE[i].0);
+            }
+            i += 1;
+        }
+        set
+    }
+
+    /// The newest release with the `open` entries mended.
+    pub const fn newest() -> FixSet {
+        let mut set = FixSet::release(RELEASES[RELEASES.len() - 1]);
+        let mut i = 0;
+        while i < FIXES.len() {
+            if matches!(FIXES[i].kind, Kind::Open) {
+                set = set.with(FIXES[i].fix);
+            }
+            i += 1;
+        }
+        set
+    }
+}
+
+impl Default for FixSet {
+    fn default() -> FixSet {
+        FixSet::newest()
+    }
+}
+
+/// Pairs of which only one makes sense at a time.
+const EXCLUDE: &[(Fix, Fix)] =
+    &[(Fix::TtmMoveNoUnmap, Fix::TtmMoveUnmapLate), (Fix::TtmPfnMapDev, Fix::TtmOrderedPtes)];
+/// Pairs of which the first makes no sense without the second.
+const REQUIRE: &[(Fix, Fix)] = &[(Fix::WpReuseExclusive, Fix::WpReuseRefcount)];
+
+/// A kernel as one writes it, and what it has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spec {
+    text: String,
+    /// The fixes in force.
+    pub fixes: FixSet,
+}
+
+impl Default for Spec {
+    fn default() -> Spec {
+        Spec { text: "newest".into(), fixes: FixSet::newest() }
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a spec is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SpecError(String);
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+/// The entry of a name.
+pub fn entry_by_name(name: &str) -> Option<&'static Entry> {
+    FIXES.iter().find(|e| e.name == name)
+}
+
+impl FromStr for Spec {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Spec, SpecError> {
+        let shown = |word: &str| word.chars().take(40).flat_map(char::escape_debug).collect::<String>();
+        let mut words = text.split_whitespace();
+        let base =
+            words.next().ok_or_else(|| SpecError("expected a kernel, for example `newest` or `v5.12`".into()))?;
+        let mut fixes = match base {
+            "newest" => FixSet::newest(),
+            _ => match RELEASES.iter().find(|r| r.to_string() == base) {
+                Some(release) => FixSet::release(*release),
+                None => {
+                    let known: Vec<String> = RELEASES.iter().map(Release::to_string).collect();
+                    return Err(SpecError(format!(
+                        "no kernel is called `{}`; expected newest, {}",
+                        shown(base),
+                        known.join(", ")
+                    )));
+                }
+            },
+        };
+        for word in words {
+            let (add, name) = match word.split_at_checked(1) {
+                Some(("+", name)) => (true, name),
+                Some(("-", name)) => (false, name),
+                _ => return Err(SpecError(format!("expected +FIX or -FIX, found `{}`", shown(word)))),
+            };
+            let Some(entry) = entry_by_name(name) else {
+                return Err(SpecError(format!(
+                    "no fix is called `{}`; `gupfuzz list fixes` has them all",
+                    shown(name)
+                )));
+            };
+            if fixes.has(entry.fix) == add {
+                let has = if add { "has it already" } else { "does not have it" };
+                return Err(SpecError(format!("`{word}` changes nothing: `{base}` {has}")));
+            }
+            fixes = if add { fixes.with(entry.fix) } else { fixes.without(entry.fix) };
+        }
+        let name = |fix: Fix| FIXES[fix as usize].name;
+        for &(a, b) in EXCLUDE {
+            if fixes.has(a) && fixes.has(b) {
+                return Err(SpecError(format!("`{}` and `{}` exclude each other", name(a), name(b))));
+            }
+        }
+        for &(a, b) in REQUIRE {
+            if fixes.has(a) && !fixes.has(b) {
+                return Err(SpecError(format!("`{}` makes no sense without `{}`", name(a), name(b))));
+            }
+        }
+        Ok(Spec { text: text.split_whitespace().collect::<Vec<_>>().join(" "), fixes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(spec: &str, fix: Fix) -> bool {
+        spec.parse::<Spec>().unwrap().fixes.has(fix)
+    }
+
+    #[test]
+    fn a_release_has_what_came_before_it() {
+        assert!(!has("v5.12", Fix::TtmNoHugeFaults));
+        assert!(has("v6.1", Fix::TtmNoHugeFaults));
+        assert!(has("v5.10", Fix::FreeNonCompound));
+        assert!(!has("v5.7", Fix::FreeNonCompound));
+        assert!(!has("v6.1", Fix::PmdSpecial));
+        assert!(has("v6.12", Fix::PmdSpecial));
+    }
+
+    #[test]
+    fn newest_has_the_open_entries_mended_and_no_mutant() {
+        for entry in FIXES {
+            match entry.kind {
+                Kind::Open => assert!(has("newest", entry.fix) && !has("v7.2", entry.fix), "{}", entry.name),
+                Kind::Mutant | Kind::Proposed => assert!(!has("newest", entry.fix), "{}", entry.name),
+                Kind::Upstream | Kind::Policy => {}
+            }
+        }
+    }
+
+    #[test]
+    fn changes_are_applied_in_order() {
+        assert!(has("v5.12 +pmd-special", Fix::PmdSpecial));
+        assert!(!has("  newest   -gup-fast-recheck-pte ", Fix::GupFastRecheckPte));
+        assert_eq!("  newest   -mremap-flush".parse::<Spec>().unwrap().to_string(), "newest -mremap-flush");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_reason() {
+        for (spec, reason) in [
+            ("", "expected a kernel"),
+            ("v5.11", "expected newest, v5.7"),
+            ("newest pmd-special", "expected +FIX or -FIX"),
+            ("newest -pmd-specia1", "no fix is called"),
+            ("newest +pmd-special", "changes nothing"),
+            ("v5.12 -pmd-special", "changes nothing"),
+            ("newest +ttm-move-no-unmap +ttm-move-unmap-late", "exclude each other"),
+            ("newest -wp-refcount", "makes no sense without"),
+            ("v5.12 \u{1b}[31m", "\\u{1b}"),
+        ] {
+            let error = spec.parse::<Spec>().expect_err(spec).to_string();
+            assert!(error.contains(reason), "{spec:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_on_is_a_kernel() {
+        for entry in FIXES {
+            let spec = entry.on.parse::<Spec>().unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+            let there = spec.fixes.has(entry.fix);
+            let expected = !matches!(entry.kind, Kind::Mutant | Kind::Proposed);
+            if !matches!(entry.kind, Kind::Policy | Kind::Open) && entry.on.starts_with("newest") {
+                assert_eq!(there, expected, "{} on {}", entry.name, entry.on);
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! I/O that gets user pages: direct I/O and the disk, pipes.  Linux: fs/, block/.
+
+pub(crate) mod bio;
+pub(crate) mod direct_io;
+pub(crate) mod disk;
+pub(crate) mod pipe;
+pub(crate) mod splice;

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The search of `gupfuzz run`.
+//!
+//! Fresh programs and changed ones take turns: who reaches a (object state, site) pair for the first
+//! time is kept, to be changed and spliced later.  A search that reaches nothing new for long has
+//! settled on the wrong programs; it forgets everything and begins again, each time with more
+//! patience, for it is the slowest searches that cost, not the typical one.
+
+use super::corpus::{Corpus, copy};
+use super::counts::Counts;
+use super::single;
+use crate::fixes::Spec;
+use crate::init::{Computer, Observe, start_kernel};
+use crate::oracles::Violation;
+use crate::prog::{Generator, Prog, ScheduleKind, Target, mutate, splice};
+use fastrand::Rng;
+use std::collections::BTreeMap;
+
+/// Of 256 programs, those that are new from the ground up.
+const FRESH: u8 = 77;
+/// Of 256 changed programs, those that are spliced with another.
+const SPLICED: u8 = 40;
+/// Executed interleavings without anything new after which a search begins again, at first.
+const PATIENCE: u64 = 20_000;
+/// How often it doubles.
+const DOUBLINGS: u32 = 5;
+
+/// What a search is to do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// It ends at the first violation whose title contains this; others are collected.
+    pub until: Option<String>,
+    /// It leaves out these operations, by number.
+    pub without: Vec<u8>,
+    /// It does not end at a violation.
+    pub keep_going: bool,
+    /// Make a digest of all traces.
+    pub digest: bool,
+}
+
+/// A violation and the smallest program for it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What was found.
+    pub violation: Violation,
+    /// One interleaving.
+    pub prog: Prog,
+    /// In how many programs.
+    pub count: u64,
+}
+
+/// A search under way, all of it a function of target, kernel, seed and options.
+pub struct Campaign {
+    computer: Computer,
+    target: &'static Target,
+    options: Options,
+    rng: Rng,
+    generator: Generator,
+    corpus: Corpus,
+    prog: Prog,
+    counts: Counts,
+    /// By title.
+    found: BTreeMap<String, Found>,
+    wanted: Option<String>,
+    /// [`Counts::programs`] when something new was reached last.
+    progress: u64,
+    restarts: u32,
+}
+
+impl Campaign {
+    /// A search that has not begun.
+    pub fn new(target: &'static Target, kernel: &Spec, seed: u64, options: Options) -> Campaign {
+        let mut rng = Rng::with_seed(seed);
+        Campaign {
+            computer: start_kernel(kernel.fixes),
+            target,
+            generator: Generator::without(target, rng.u64(..), &options.without),
+            options,
+            rng,
+            corpus: Corpus::default(),
+            prog: Prog::default(),
+            counts: Counts::default(),
+            found: BTreeMap::new(),
+            wanted: None,
+            progress: 0,
+            restarts: 0,
+        }
+    }
+
+    /// Goes on for so many executed interleavings, or up to the next violation that ends the search.
+    pub fn run(&mut self, programs: u64) -> Option<&Found> {
+        self.wanted = None;
+        let end = self.counts.programs.saturating_add(programs);
+        while self.wanted.is_none() && self.counts.programs < end {
+            self.draw();
+            self.try_burst(end);
+        }
+        self.wanted()
+    }
+
+    /// The violation that ended the search.
+    pub fn wanted(&self) -> Option<&Found> {
+        self.found.get(self.wanted.as_ref()?)
+    }
+
+    /// All violations so far, by title.
+    pub fn found(&self) -> &BTreeMap<String, Found> {
+        &self.found
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Programs it builds on, pairs it has reached since it began anew, and how often it did that.
+    pub fn state(&self) -> (usize, u32, u32) {
+        (self.corpus.len(), self.computer.states.reached(), self.restarts)
+    }
+
+    /// The program it tries, or tried last.
+    pub fn prog(&self) -> &Prog {
+        &self.prog
+    }
+
+    /// The next program.
+    fn draw(&mut self) {
+        if self.counts.programs - self.progress > PATIENCE << self.restarts.min(DOUBLINGS) {
+            self.restart();
+        }
+        if self.corpus.len() == 0 || self.rng.u8(..) < FRESH {
+            return self.generator.generate(&mut self.prog);
+        }
+        copy(&mut self.prog, self.corpus.pick(&mut self.rng));
+        if self.rng.u8(..) < SPLICED {
+            splice(&mut self.prog, self.corpus.other(&mut self.rng), &mut self.rng);
+        }
+        mutate(&mut self.prog, &mut self.rng, &self.generator);
+    }
+
+    /// Forgets what the search has settled on.
+    fn restart(&mut self) {
+        self.corpus.clear();
+        self.computer.states = Default::default();
+        self.generator = Generator::without(self.target, self.rng.u64(..), &self.options.without);
+        self.progress = self.counts.programs;
+        self.restarts += 1;
+    }
+
+    /// Runs the program under the seeds of its burst.
+    fn try_burst(&mut self, end: u64) {
+        let burst = match self.prog.schedule {
+            ScheduleKind::Pos => u32::from(self.prog.burst.max(1)),
+            _ => 1,
+        };
+        let mut silent = true;
+        for i in 0..burst {
+            let seed = self.prog.seed.wrapping_add(i);
+            let observe = if self.options.digest { Observe::Digest } else { Observe::Oracles };
+            let outcome = self.computer.run(&self.prog, seed, observe);
+            self.counts.add(&outcome);
+            if let Some(violation) = outcome.into_violation() {
+                silent = false;
+                self.note(violation, seed);
+            }
+            if self.wanted.is_some() || self.counts.programs == end {
+                break;
+            }
+        }
+        if self.computer.states.take_new() > 0 {
+            self.progress = self.counts.programs;
+            // What follows a violation is not reached; programs like it would find it again.
+            if silent {
+                self.corpus.keep(&self.prog);
+            }
+        }
+    }
+
+    /// Notes a violation under a seed.
+    #[cold]
+    fn note(&mut self, violation: Violation, seed: u32) {
+        let title = violation.title();
+        let ends = match &self.options.until {
+            Some(text) => title.contains(text.as_str()),
+            None => true,
+        } && !self.prog.calls().any(|call| self.options.without.contains(&call.op));
+        if ends && !self.options.keep_going {
+            self.wanted = Some(title.clone());
+        }
+        let size = self.prog.records.len();
+        match self.found.get_mut(&title) {
+            Some(found) => {
+                found.count += 1;
+                // The one that ended the search is shown, whatever its size.
+                if size < found.prog.records.len() || self.wanted.is_some() {
+                    (found.prog, found.violation) = (single(&self.prog, seed), violation);
+                }
+            }
+            None => {
+                let found = Found { violation, prog: single(&self.prog, seed), count: 1 };
+                self.found.insert(title, found);
+            }
+        }
+    }
+}

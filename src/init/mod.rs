@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! start_kernel(): boots the machine, owns the tasks' futures, runs one program step by step, feeds
+//! the oracles and gathers the outcome.  Linux: init/main.c.
+
+mod exec;
+mod tasks;
+
+use crate::entry::System;
+use crate::fixes::FixSet;
+use crate::kernel::Draw;
+use crate::kernel::sched::{Bytes, Pos};
+use crate::limits::*;
+use crate::oracles::{Oracles, StateMap, Stats, Violation};
+use crate::prog::{Prog, Rec, ScheduleKind};
+use crate::trace::{Func, Record};
+use exec::Exec;
+use std::pin::pin;
+use tasks::Calls;
+
+/// How much a run observes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Observe {
+    /// Nothing: the bare cost of running.
+    Bare,
+    /// Events go to the oracles and are forgotten.
+    #[default]
+    Oracles,
+    /// As before, and a digest of all events is made.
+    Digest,
+    /// Events are kept to the end of the run, with call stacks.
+    Keep,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub enum Verdict {
+    /// No oracle fired.
+    Silent,
+    /// One did.
+    Violation(Box<Violation>),
+    /// The step limit was reached: neither.
+    Cut,
+}
+
+/// A run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// The seed it ran under.
+    pub seed: u32,
+    /// Steps taken.
+    pub steps: u32,
+    /// Calls that ended, and how many of them succeeded.
+    pub calls: u32,
+    /// Calls that did not return an errno.
+    pub succeeded: u32,
+    /// A page was unmapped while GUP references to it were alive.
+    pub pin_across_unmap: bool,
+    /// Sum of call depths over all steps; divided by `steps`: the mean.
+    pub depth_sum: u64,
+    /// Of all events, with [`Observe::Digest`] or [`Observe::Keep`].
+    pub digest: u64,
+}
+
+impl Outcome {
+    /// The violation, if there is one.
+    pub fn violation(&self) -> Option<&Violation> {
+        match &self.verdict {
+            Verdict::Violation(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The same, to keep.
+    pub fn into_violation(self) -> Option<Violation> {
+        match self.verdict {
+            Verdict::Violation(v) => Some(*v),
+            _ => None,
+        }
+    }
+}
+
+/// A machine that can be booted again and again.
+pub struct Computer {
+    sys: System,
+    oracles: Oracles,
+    stats: Stats,
+    /// Every (object state, site) pair seen so far.
+    pub states: StateMap,
+    fixes: FixSet,
+}
+
+/// A machine with the given kernel.
+pub fn start_kernel(fixes: FixSet) -> Computer {
+    Computer {
+        sys: System::new(fixes),
+        oracles: Oracles::default(),
+        stats: Stats::default(),
+        states: StateMap::default(),
+        fixes,
+    }
+}
+
+impl Computer {
+    /// Boots, and runs the program under every seed of its burst; the first outcome that is not silent,
+    /// or the last.
+    pub fn run_burst(&mut self, prog: &Prog, mut each: impl FnMut(&Outcome)) -> Outcome {
+        let burst = u32::from(prog.burst.max(1));
+        let mut i = 0;
+        loop {
+            let outcome = self.run(prog, prog.seed.wrapping_add(i), Observe::Oracles);
+            each(&outcome);
+            i += 1;
+            if i == burst || outcome.violation().is_some() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Boots, and runs one interleaving of the program.
+    pub fn run(&mut self, prog: &Prog, seed: u32, observe: Observe) -> Outcome {
+        let draw = match prog.schedule {
+            ScheduleKind::Pos => Draw::Pos { seed },
+            ScheduleKind::Bytes | ScheduleKind::Explicit => Draw::None,
+        };
+        let sys = &self.sys;
+        sys.reset(self.fixes, draw);
+        sys.trace.reset(observe != Observe::Bare, observe == Observe::Keep);
+        self.oracles.reset();
+        self.stats.reset();
+        tasks::load_overrides(sys, prog);
+
+        let calls = Calls::new(&prog.records);
+        let user = |t| tasks::user_task(sys, &calls, t);
+        let mut exec = Exec {
+            sys,
+            calls: &calls,
+            oracles: &mut self.oracles,
+            stats: &mut self.stats,
+            states: &mut self.states,
+            tasks: [
+                pin!(user(0)),
+                pin!(user(1)),
+                pin!(user(2)),
+                pin!(user(3)),
+                pin!(user(4)),
+                pin!(user(5)),
+                pin!(user(6)),
+                pin!(user(7)),
+                pin!(tasks::disk(sys)),
+                pin!(tasks::gpu(sys)),
+                pin!(tasks::kworker(sys)),
+                pin!(tasks::rcu(sys)),
+            ],
+            observe,
+            digest: 0,
+            depth_sum: 0,
+            over: None,
+        };
+        exec.boot();
+        match prog.schedule {
+            ScheduleKind::Pos => exec.rounds(&prog.records, &mut Pos),
+            ScheduleKind::Bytes => {
+                let mut choices = [0; MAX_RECORDS * 6];
+                let len = gather_choices(prog, &mut choices);
+                exec.rounds(&prog.records, &mut Bytes::new(&choices[..len], prog.hash32()));
+            }
+            ScheduleKind::Explicit => exec.explicit(&prog.records),
+        }
+        exec.epilogue();
+        let (over, digest, depth_sum) = (exec.over.take(), exec.digest, exec.depth_sum);
+        let verdict = match over {
+            Some(exec::Over::Cut) => Verdict::Cut,
+            Some(exec::Over::Found) => {
+                Verdict::Violation(Box::new(self.oracles.take_violation().expect("an oracle has found something")))
+            }
+            None => Verdict::Silent,
+        };
+        Outcome {
+            verdict,
+            seed,
+            steps: sys.steps(),
+            calls: calls.ended.get(),
+            succeeded: calls.succeeded.get(),
+            pin_across_unmap: self.stats.pin_across_unmap(),
+            depth_sum,
+            digest,
+        }
+    }
+
+    /// The events of the last run, with [`Observe::Keep`], and the call stack of each.
+    pub fn take_trace(&mut self) -> (Vec<Record>, Vec<Vec<Func>>) {
+        self.sys.trace.take()
+    }
+}
+
+fn gather_choices(prog: &Prog, choices: &mut [u8]) -> usize {
+    let mut n = 0;
+    for record in &prog.records {
+        if let Rec::Choices { len, bytes } = record {
+            let len = *len as usize;
+            choices[n..n + len].copy_from_slice(&bytes[..len]);
+            n += len;
+        }
+    }
+    n
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Locks, explicit and without guards: a forgotten unlock must be expressible.  Linux: kernel/locking/.
+//!
+//! Kept:       who holds what; readers and writers; trylock never blocks.
+//! Simplified: a lock is handed to whoever the schedule picks; releasing belongs to the step before it.
+//! Left out:   fairness, wait-die of ww_mutex (nested reservations are trylocks), downgrade.
+
+use super::machine::{Machine, Wait};
+use super::step::Touch;
+use crate::limits::*;
+use crate::trace::{Event, Site, obj};
+use std::future::Future;
+
+/// Who holds a lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LockState {
+    /// The writer's task number plus one, or 0.
+    writer: u8,
+    /// One bit a reading task.
+    readers: u16,
+}
+
+impl LockState {
+    #[inline]
+    pub(super) fn free_for(self, read: bool) -> bool {
+        self.writer == 0 && (read || self.readers == 0)
+    }
+}
+
+/// How a lock of a class behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LockKind {
+    /// Never sleeps.
+    Spin,
+    /// May sleep.
+    Sleep,
+}
+
+macro_rules! lock_classes {
+    ($($(#[$doc:meta])* $name:ident($text:literal, $kind:ident, $count:expr);)*) => {
+        /// The classes of locks, in the sense of lockdep.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum LockClass { $($(#[$doc])* $name),* }
+
+        const NAMES: &[&str] = &[$($text),*];
+        const KINDS: &[LockKind] = &[$(LockKind::$kind),*];
+        const COUNTS: &[usize] = &[$($count),*];
+        const CLASSES: &[LockClass] = &[$(LockClass::$name),*];
+    };
+}
+
+lock_classes! {
+    /// `mm->mmap_lock`, by address space.
+    Mmap("mmap_lock", Sleep, NR_MMS);
+    /// The bit of a locked page, by frame.
+    Folio("folio_lock", Sleep, NR_FRAMES);
+    /// `mapping->i_mmap_rwsem`, by mapping.
+    IMmap("i_mmap_rwsem", Sleep, NR_MAPPINGS);
+    /// `mm->page_table_lock`, which also guards pmd entries, by address space.
+    Pmd("page_table_lock", Spin, NR_MMS);
+    /// The lock of a page table, by table.
+    Pte("ptl", Spin, NR_TABLES);
+    /// `mapping->i_pages`, by mapping.
+    IPages("i_pages", Spin, NR_MAPPINGS);
+    /// `bo->base.resv`, by buffer object.
+    Resv("reservation_ww_class_mutex", Sleep, NR_HANDLES);
+    /// The LRU of the TTM device.
+    Lru("lru_lock", Spin, 1);
+    /// The list of a TTM pool type.
+    Pool("pool_lock", Spin, NR_POOL_TYPES);
+    /// TTM's list of pool types.
+    Shrinker("shrinker_lock", Sleep, 1);
+    /// `pipe->mutex`, by pipe.
+    Pipe("pipe_mutex", Sleep, NR_HANDLES);
+    /// `ctx->uring_lock`.
+    Uring("uring_lock", Sleep, 1);
+}
+
+/// Mappings: shmem files, the TTM device, exported buffers.
+pub(crate) const NR_MAPPINGS: usize = 2 * NR_HANDLES + 1;
+/// TTM pool types: three cachings, an order each.
+pub(crate) const NR_POOL_TYPES: usize = 3 * (MAX_ORDER as usize + 1);
+
+const FIRST: [u8; COUNTS.len()] = {
+    let mut first = [0u8; COUNTS.len()];
+    let mut i = 1;
+    while i < COUNTS.len() {
+        first[i] = first[i - 1] + COUNTS[i - 1] as u8;
+        i += 1;
+    }
+    assert!(first[COUNTS.len() - 1] as usize + COUNTS[COUNTS.len() - 1] <= NR_LOCKS);
+    first
+};
+
+/// A lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Lock(u8);
+
+impl Lock {
+    /// Lock number `i` of a class.
+    pub(crate) const fn new(class: LockClass, i: usize) -> Lock {
+        assert!(i < COUNTS[class as usize]);
+        Lock(FIRST[class as usize] + i as u8)
+    }
+}
+
+/// The class of a lock, and its number in the class.
+pub fn lock_class(lock: u8) -> (LockClass, u8) {
+    let class = FIRST.iter().rposition(|&first| first <= lock).unwrap_or(0);
+    (CLASSES[class], lock - FIRST[class])
+}
+
+pub(crate) fn lock_kind(class: LockClass) -> LockKind {
+    KINDS[class as usize]
+}
+
+/// The kernel's name of a class.
+pub fn lock_name(class: LockClass) -> &'static str {
+    NAMES[class as usize]
+}
+
+impl Machine {
+    fn take(&self, site: Site, l: Lock, read: bool, try_: bool) {
+        let task = self.current();
+        let mut state = self.locks[l.0 as usize].get();
+        debug_assert!(state.free_for(read));
+        if read {
+            state.readers |= 1 << task;
+        } else {
+            state.writer = task + 1;
+        }
+        self.set_lock(l.0, state);
+        self.emit_at(site, Event::LockAcquired { lock: l.0, read, try_ });
+    }
+
+    fn release(&self, site: Site, l: Lock, read: bool) {
+        let task = self.current();
+        let mut state = self.locks[l.0 as usize].get();
+        if read {
+            assert!(state.readers >> task & 1 != 0, "task {task} releases {l:?}, which it does not hold for reading");
+            state.readers &= !(1 << task);
+        } else {
+            assert!(state.writer == task + 1, "task {task} releases {l:?}, which it does not hold");
+            state.writer = 0;
+        }
+        self.set_lock(l.0, state);
+        self.emit_at(site, Event::LockRelease { lock: l.0, read });
+    }
+
+    /// The current task holds the lock, for reading or writing.
+    pub(crate) fn holds(&self, l: Lock) -> bool {
+        let state = self.locks[l.0 as usize].get();
+        state.writer == self.current() + 1 || state.readers >> self.current() & 1 != 0
+    }
+
+    /// The current task holds the lock for writing.
+    pub(crate) fn holds_write(&self, l: Lock) -> bool {
+        self.locks[l.0 as usize].get().writer == self.current() + 1
+    }
+
+    /// Accessors of lock-protected state say which lock, in every build.
+    #[track_caller]
+    pub(crate) fn assert_held(&self, l: Lock) {
+        assert!(self.holds(l), "{} is not held by task {}", lock_name(lock_class(l.0).0), self.current());
+    }
+}
+
+#[track_caller]
+fn acquire(k: &Machine, l: Lock, read: bool) -> impl Future<Output = ()> {
+    let site = Site::here();
+    Acquire { k, l, read, site, armed: false }
+}
+
+/// A blocking acquire: lockdep hears of it before it blocks.
+struct Acquire<'k> {
+    k: &'k Machine,
+    l: Lock,
+    read: bool,
+    site: Site,
+    armed: bool,
+}
+
+impl Future for Acquire<'_> {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        let Acquire { k, l, read, site, armed } = *self;
+        if !armed {
+            self.armed = true;
+            k.emit_at(site, Event::LockAcquire { lock: l.0, read });
+            let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
+            k.announce(site, [touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read });
+            return std::task::Poll::Pending;
+        }
+        k.take(site, l, read, false);
+        std::task::Poll::Ready(())
+    }
+}
+
+/// Takes a spinlock.
+#[track_caller]
+pub(crate) fn spin_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
+    acquire(k, l, false)
+}
+
+/// Releases a spinlock.
+#[track_caller]
+pub(crate) fn spin_unlock(k: &Machine, l: Lock) {
+    k.release(Site::here(), l, false);
+}
+
+/// Takes a mutex, a ww_mutex or the bit of a page.
+#[track_caller]
+pub(crate) fn mutex_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
+    acquire(k, l, false)
+}
+
+/// Releases a mutex, a ww_mutex or the bit of a page.
+#[track_caller]
+pub(crate) fn mutex_unlock(k: &Machine, l: Lock) {
+    k.release(Site::here(), l, false);
+}
+
+/// Takes a mutex or spinlock if it is free.
+#[track_caller]
+pub(crate) fn trylock(k: &Machine, l: Lock) -> impl Future<Output = bool> {
+    let site = Site::here();
+    k.step(obj::lock(l.0), crate::trace::Access::Write, move || {
+        let free = k.locks[l.0 as usize].get().free_for(false);
+        if free {
+            k.take(site, l, false, true);
+        }
+        free
+    })
+}
+
+/// Takes a read-write semaphore for reading.
+#[track_caller]
+pub(crate) fn down_read(k: &Machine, l: Lock) -> impl Future<Output = ()> {
+    acquire(k, l, true)
+}
+
+/// Releases a read-write semaphore held for reading.
+#[track_caller]
+pub(crate) fn up_read(k: &Machine, l: Lock) {
+    k.release(Site::here(), l, true);
+}
+
+/// Takes a read-write semaphore for writing.
+#[track_caller]
+pub(crate) fn down_write(k: &Machine, l: Lock) -> impl Future<Output = ()> {
+    acquire(k, l, false)
+}
+
+/// Releases a read-write semaphore held for writing.
+#[track_caller]
+pub(crate) fn up_write(k: &Machine, l: Lock) {
+    k.release(Site::here(), l, false);
+}

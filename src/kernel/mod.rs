@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What every kernel has: tasks and their steps, schedules, locks, interrupts, RCU, deferred work.
+//!
+//! One `.await` on a primitive is one step that another CPU, a device or a lockless reader can see;
+//! code without `.await` is atomic.
+
+mod errno;
+mod locking;
+mod machine;
+mod rcu;
+pub(crate) mod sched;
+mod smp;
+mod step;
+mod wait;
+mod workqueue;
+
+pub use errno::Errno;
+pub use locking::{LockClass, lock_class, lock_name};
+pub use machine::{KernelTask, Machine, TaskId, task_name};
+
+pub(crate) use locking::*;
+pub(crate) use machine::{Draw, Entered, Override, Wait};
+pub(crate) use rcu::*;
+pub(crate) use smp::*;
+pub(crate) use step::Touch;
+pub(crate) use wait::*;
+pub(crate) use workqueue::*;
+
+/// Names the modelled function for call traces: first statement of its body.
+macro_rules! enter {
+    ($k:expr) => {
+        fn here() {}
+        let _entered = $crate::kernel::Entered::new($k, std::any::type_name_of_val(&here));
+    };
+}
+pub(crate) use enter;

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Which task takes the next step.  A schedule is a value; the program carries it.
+
+mod bytes;
+mod pos;
+
+pub(crate) use bytes::Bytes;
+pub(crate) use pos::Pos;
+
+use super::machine::{Machine, TaskId};
+
+/// Picks the next of some tasks that all can run.
+pub(crate) trait Schedule {
+    /// The task to run: one of `enabled`, one bit a task, never 0.
+    fn pick(&mut self, k: &Machine, enabled: u16) -> TaskId;
+
+    /// `task` took the step it had announced as `touch`.
+    fn taken(&mut self, k: &Machine, task: TaskId, touch: &[super::Touch; 3], active: u16);
+}
+
+/// The tasks of a set, lowest first.
+pub(crate) fn tasks(mut set: u16) -> impl Iterator<Item = TaskId> {
+    std::iter::from_fn(move || {
+        let task = set.trailing_zeros() as TaskId;
+        (set != 0).then(|| {
+            set &= set - 1;
+            task
+        })
+    })
+}

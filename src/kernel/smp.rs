@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Interrupts and inter-processor interrupts.  Linux: kernel/smp.c, arch/x86/mm/tlb.c.
+//!
+//! A CPU that has interrupts off acts on an IPI when they go on again, and the sender waits for it.
+
+use super::machine::{Machine, Wait};
+use super::sched::tasks;
+use super::step::Touch;
+use crate::arch::Cpu;
+use crate::fixes::Fix;
+use crate::limits::NR_TASKS;
+use crate::trace::{Access, Event, Site, obj};
+use std::future::Future;
+
+/// Interrupts of this CPU off: no IPI is acted upon, no grace period ends.
+#[track_caller]
+pub(crate) fn local_irq_save(k: &Machine) -> impl Future<Output = ()> {
+    let site = Site::here();
+    let task = k.current();
+    k.step(obj::irq(task), Access::Write, move || {
+        let cpu = &k.cpus[task as usize];
+        cpu.irqs_off.set(cpu.irqs_off.get() + 1);
+        k.emit_at(site, Event::Irq { off: true });
+    })
+}
+
+/// Interrupts of this CPU on again; belongs to the step before it.
+#[track_caller]
+pub(crate) fn local_irq_restore(k: &Machine) {
+    let cpu = &k.cpus[k.current() as usize];
+    assert!(cpu.irqs_off.get() > 0, "interrupts are on already");
+    cpu.irqs_off.set(cpu.irqs_off.get() - 1);
+    k.emit(Event::Irq { off: false });
+    if cpu.irqs_off.get() == 0 {
+        acknowledge(k);
+    }
+}
+
+pub(crate) fn irqs_disabled(k: &Machine) -> bool {
+    k.cpus[k.current() as usize].irqs_off.get() != 0
+}
+
+/// An instruction translates and accesses memory in two steps; interrupts are taken behind it.
+pub(crate) fn instruction_begin(k: &Machine) {
+    k.cpus[k.current() as usize].in_instruction.set(true);
+}
+
+/// The instruction retires.
+pub(crate) fn instruction_end(k: &Machine) {
+    k.cpus[k.current() as usize].in_instruction.set(false);
+    acknowledge(k);
+}
+
+/// The CPU acts on what it could not act on before, and whoever waited for it goes on.
+fn acknowledge(k: &Machine) {
+    let task = k.current();
+    let pages = k.cpus[task as usize].flush_pending.take();
+    if pages != 0 {
+        flush_now(k, task, pages);
+    }
+    k.ack(task);
+}
+
+fn flush_now(k: &Machine, cpu: u8, pages: u64) {
+    let tlb = &k.cpus[cpu as usize].tlb;
+    if tlb.flush(pages) {
+        let (start, end) = (pages.trailing_zeros() as u8, 64 - pages.leading_zeros() as u8);
+        k.emit(Event::TlbFlush { cpu, mm: u8::MAX, start, end });
+    }
+}
+
+/// CPUs of a set for which `test` holds now.
+fn cpus_where(k: &Machine, set: u16, test: impl Fn(&Cpu) -> bool) -> u16 {
+    tasks(set).filter(|&c| test(&k.cpus[c as usize])).fold(0, |mask, c| mask | 1 << c)
+}
+
+/// CPUs that have interrupts off now.
+pub(super) fn irqs_off_mask(k: &Machine) -> u16 {
+    cpus_where(k, (1 << NR_TASKS) - 1, |cpu| cpu.irqs_off.get() != 0)
+}
+
+/// Makes the CPUs of `cpumask` forget the translations of `pages`, and waits until all have.
+///
+/// By IPI (x86) a CPU does so when its interrupts are on, so that whoever sent it has waited for
+/// every interrupts-off section.  By a broadcast instruction (arm64) all do so at once, and only
+/// accesses under way are waited for: a GUP-fast may go on.
+pub(crate) async fn flush_tlb_others(k: &Machine, cpumask: u16, pages: u64) {
+    super::enter!(k);
+    let all = [Touch::write(obj::tlbs()), Touch::read(obj::irqs()), Touch::default()];
+    k.step_on(all, Wait::Ready, || {
+        let me = k.current();
+        let ipi = k.fixed(Fix::TlbFlushIpi);
+        let others = cpumask & !(1 << me);
+        let late = cpus_where(k, others, |cpu| cpu.in_instruction.get() || (ipi && cpu.irqs_off.get() != 0));
+        for cpu in tasks(cpumask) {
+            if late >> cpu & 1 != 0 {
+                let pending = &k.cpus[cpu as usize].flush_pending;
+                pending.set(pending.get() | pages);
+            } else {
+                flush_now(k, cpu, pages);
+            }
+        }
+        k.tasks[me as usize].acks.set(late);
+    })
+    .await;
+    if k.tasks[k.current() as usize].acks.get() != 0 {
+        wait_acks(k).await;
+    }
+}
+
+/// Waits until every CPU of the task's acks left its interrupts-off section.
+#[track_caller]
+pub(super) fn wait_acks(k: &Machine) -> impl Future<Output = ()> {
+    k.step_on([Touch::read(obj::irqs()), Touch::default(), Touch::default()], Wait::Acks, || ())
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Waiting for a word to be set.  Linux: kernel/sched/wait.c, swait.c.
+
+use super::machine::{Machine, Wait};
+use super::step::Touch;
+use super::workqueue::{Work, WorkQueue};
+use crate::limits::*;
+use crate::trace::{Access, Event, obj};
+use std::future::Future;
+
+/// The disk has requests.
+pub(crate) const WORD_DISK: u8 = 0;
+/// The GPU has jobs.
+pub(crate) const WORD_GPU: u8 = 1;
+/// There are work items.
+pub(crate) const WORD_KWORKER: u8 = 2;
+/// There are RCU callbacks.
+pub(crate) const WORD_RCU: u8 = 3;
+/// An I/O request is complete, by slot.
+pub(crate) const WORD_BIO: u8 = 4;
+/// A fence is signaled, by slot.
+pub(crate) const WORD_FENCE: u8 = WORD_BIO + NR_BIOS as u8;
+/// No request of a registered buffer is in flight, by slot of the buffer.
+pub(crate) const WORD_RSRC: u8 = WORD_FENCE + 2 * NR_HANDLES as u8;
+
+const _: () = assert!(WORD_RSRC as usize + NR_HANDLES <= NR_WAIT_WORDS);
+
+/// Sets a word; belongs to the step before it.
+pub(crate) fn wake_up(k: &Machine, word: u8) {
+    k.set_word(word, 1);
+}
+
+/// Clears a word; belongs to the step before it.
+pub(crate) fn clear_word(k: &Machine, word: u8) {
+    k.set_word(word, 0);
+}
+
+/// Whether a word is set, as a step.
+#[track_caller]
+pub(crate) fn word_is_set(k: &Machine, word: u8) -> impl Future<Output = bool> {
+    k.step(obj::word(word), Access::Read, move || k.words[word as usize].get() != 0)
+}
+
+/// Sets a word, as a step.
+#[track_caller]
+pub(crate) fn complete(k: &Machine, word: u8) -> impl Future<Output = ()> {
+    k.step(obj::word(word), Access::Write, move || wake_up(k, word))
+}
+
+/// Sleeps until a word is set.
+#[track_caller]
+pub(crate) fn wait_event(k: &Machine, word: u8) -> impl Future<Output = ()> {
+    k.emit(Event::MightSleep);
+    k.step_on([Touch::read(obj::word(word)), Touch::default(), Touch::default()], Wait::Event(word), || ())
+}
+
+/// A kernel task sleeps until its queue has something, and takes the oldest.
+#[track_caller]
+pub(crate) fn wait_for_work<'k>(k: &'k Machine, word: u8, queue: &'k WorkQueue) -> impl Future<Output = Work> {
+    let touch = [Touch::write(obj::word(word)), Touch::default(), Touch::default()];
+    k.step_on(touch, Wait::Event(word), move || {
+        let work = queue.pop().expect("the word is set while there is work");
+        if queue.is_empty() {
+            clear_word(k, word);
+        }
+        k.begin_call(k.current(), u8::MAX, work.salt ^ u32::from(k.current()) << 24);
+        work
+    })
+}

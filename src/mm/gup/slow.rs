@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The path under mmap_lock: areas are looked at, pages are faulted in.
+
+use super::*;
+use crate::kernel::{down_read, spin_lock, spin_unlock, up_read};
+use crate::mm::memory::{handle_mm_fault, vm_normal_page};
+use crate::mm::memremap::{get_dev_pagemap, put_dev_pagemap};
+use crate::mm::mmap::find_vma;
+use crate::mm::pgtable::*;
+
+/// Pins `nr` pages from `start` of the current address space under mmap_lock.
+///
+/// # Errors
+/// -EFAULT: no area there, one that may not be pinned, or no permission; -ENOMEM; -EOPNOTSUPP:
+/// FOLL_LONGTERM of a dax device's page.
+pub(crate) async fn get_user_pages(k: &Kernel, start: u8, nr: u8, flags: Foll, pages: &mut Pages) -> Result<(), Errno> {
+    enter!(k);
+    let mm = k.current_mm();
+    down_read(k, mmap_lock(mm)).await;
+    let ret = __get_user_pages(k, mm, start, nr, flags, pages).await;
+    up_read(k, mmap_lock(mm));
+    ret
+}
+
+async fn __get_user_pages(k: &Kernel, mm: u8, start: u8, nr: u8, flags: Foll, pages: &mut Pages) -> Result<(), Errno> {
+    enter!(k);
+    let before = pages.len();
+    for va in start..start.saturating_add(nr) {
+        let ret = match find_vma(k, mm, va) {
+            None => Err(Errno::EFAULT),
+            Some(vma) => get_one(k, &vma, va, flags).await,
+        };
+        match ret {
+            Ok((page, entry)) => record_page(k, pages, (mm, va), page, entry, flags),
+            Err(_) if pages.len() > before => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef, u16), Errno> {
+    check_vma_flags(vma, flags)?;
+    // A page that is faulted in can be gone again before it is looked up.
+    for _ in 0..NR_TASKS {
+        if let Some(page) = follow_page_mask(k, vma, va, flags).await? {
+            return Ok(page);
+        }
+        faultin_page(k, vma, va, flags).await?;
+    }
+    Err(Errno::EAGAIN)
+}
+
+fn check_vma_flags(vma: &Vma, flags: Foll) -> Result<(), Errno> {
+    let need = if flags.contains(Foll::WRITE) { VmFlags::WRITE } else { VmFlags::READ };
+    match vma.flags.intersects(VmFlags::IO | VmFlags::PFNMAP) || !vma.flags.contains(need) {
+        true => Err(Errno::EFAULT),
+        false => Ok(()),
+    }
+}
+
+/// The page behind `va`, referenced, and the generation its entry was made for; `None`: it must be faulted in.
+async fn follow_page_mask(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<Option<(PageRef, u16)>, Errno> {
+    enter!(k);
+    let pmd = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await;
+    match pmd.table_nr() {
+        Some(table) => follow_page_pte(k, vma, va, table, flags).await,
+        None if pmd.is_leaf() => {
+            // A driver's leaf; check_vma_flags() stops all areas that have one.
+            k.emit(Event::Bug { what: "vm-bug-on-page-not-head", pfn: Some(pmd.pfn()) });
+            Err(Errno::EFAULT)
+        }
+        None => Ok(None),
+    }
+}
+
+async fn follow_page_pte(
+    k: &Kernel,
+    vma: &Vma,
+    va: u8,
+    table: u8,
+    flags: Foll,
+) -> Result<Option<(PageRef, u16)>, Errno> {
+    enter!(k);
+    spin_lock(k, ptl(table)).await;
+    let p = PtePtr::of(k, table, va);
+    let pte = ptep_get(k, p);
+    if !pte.access_permitted(flags.contains(Foll::WRITE)) {
+        spin_unlock(k, ptl(table));
+        return Ok(None);
+    }
+    let mut dax = false;
+    let page = vm_normal_page(k, vma, pte);
+    if page.is_none() {
+        if flags.contains(Foll::LONGTERM) && pte.devmap() {
+            spin_unlock(k, ptl(table));
+            return Err(Errno::EOPNOTSUPP);
+        }
+        dax = pte.devmap() && get_dev_pagemap(k, pte.pfn()).await;
+        if !dax {
+            spin_unlock(k, ptl(table));
+            return Err(Errno::EFAULT);
+        }
+    }
+    let pfn = pte.pfn();
+    let got = try_grab_folio(k, compound_head(k, pfn), 1, flags).await;
+    let page = (PageRef { pfn, gen_: k.frame(pfn).gen_.get() }, pte_gen(k, p));
+    spin_unlock(k, ptl(table));
+    if dax {
+        put_dev_pagemap(k).await;
+    }
+    if got { Ok(Some(page)) } else { Err(Errno::ENOMEM) }
+}
+
+async fn faultin_page(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(), Errno> {
+    enter!(k);
+    let write = flags.contains(Foll::WRITE);
+    let vmf = Vmf { mm: vma.mm, va, write, allow_retry: false, pgoff: vma.pgoff_of(va) };
+    match handle_mm_fault(k, vma, vmf).await {
+        VmFault::Oom => Err(Errno::ENOMEM),
+        VmFault::Sigbus => Err(Errno::EFAULT),
+        _ => Ok(()),
+    }
+}

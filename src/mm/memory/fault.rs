@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Page faults: anonymous memory, files, copy on write.
+
+use super::{add_mm_counter, pte_alloc, vm_normal_page};
+use crate::fixes::Fix;
+use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock};
+use crate::limits::*;
+use crate::mm::highmem::kernel_read;
+use crate::mm::mm_types::*;
+use crate::mm::mmu_gather::flush_tlb_range;
+use crate::mm::page_alloc::*;
+use crate::mm::page_ref::compound_head;
+use crate::mm::pgtable::*;
+use crate::mm::rmap::*;
+use crate::mm::shmem::shmem_fault;
+use crate::mm::swap::put_page;
+use crate::mm::uaccess::copy_from_user_inatomic;
+use crate::trace::{Access, Owner, Pfn, obj};
+
+/// Handles a fault at `vmf.va` of an area; mmap_lock is held for reading.
+pub(crate) async fn handle_mm_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
+    enter!(k);
+    let pmdp = PmdPtr::of(vmf.mm, vmf.va);
+    let pmd = pmdp_get_lockless(k, pmdp).await;
+    if pmd.none()
+        && huge_fits(vma, pmdp)
+        && let Some(ops) = &vma.ops
+        && let Some(fault) = ops.huge_fault(k, vma, vmf)
+    {
+        let ret = fault.await;
+        if ret != VmFault::Fallback {
+            return ret;
+        }
+    } else if pmd.is_leaf() {
+        return huge_pmd_fault(k, vma, vmf, pmdp, pmd).await;
+    }
+    handle_pte_fault(k, vma, vmf).await
+}
+
+/// Whether all of a pmd lies in the area.  Linux: include/linux/huge_mm.h, transhuge_vma_suitable().
+fn huge_fits(vma: &Vma, p: PmdPtr) -> bool {
+    vma.start <= p.base() && p.base() + HPAGE_PMD_NR as u8 <= vma.end
+}
+
+/// A leaf that does not permit the access.  Linux: wp_huge_pmd(); asks the driver, or splits.
+async fn huge_pmd_fault(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdPtr, pmd: Pte) -> VmFault {
+    enter!(k);
+    if pmd.access_permitted(vmf.write) {
+        return VmFault::NoPage; // somebody was faster
+    }
+    if let Some(ops) = &vma.ops
+        && let Some(fault) = ops.huge_fault(k, vma, vmf)
+    {
+        let ret = fault.await;
+        if ret != VmFault::Fallback {
+            return ret;
+        }
+    }
+    crate::mm::huge_memory::__split_huge_pmd(k, vma, p).await;
+    VmFault::NoPage
+}
+
+async fn handle_pte_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
+    enter!(k);
+    let pmd = pmdp_get_lockless(k, PmdPtr::of(vmf.mm, vmf.va)).await;
+    let pte = match pmd.table_nr() {
+        Some(table) => ptep_get_lockless(k, PtePtr::of(k, table, vmf.va)).await,
+        None => Pte::NONE,
+    };
+    if !pte.present() {
+        return match vma.is_anonymous() {
+            true => do_anonymous_page(k, vma, vmf).await,
+            false => do_fault(k, vma, vmf).await,
+        };
+    }
+    if vmf.write && !pte.write() {
+        return do_wp_page(k, vma, vmf, pte).await;
+    }
+    VmFault::NoPage
+}
+
+async fn do_anonymous_page(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
+    enter!(k);
+    let table = match pte_alloc(k, vmf.mm, vmf.va).await {
+        Ok(Some(table)) => table,
+        Ok(None) => return VmFault::NoPage,
+        Err(oom) => return oom,
+    };
+    let Some(page) = alloc_filled(k, Owner::Anon(vmf.mm), 0).await else {
+        return VmFault::Oom;
+    };
+    map_new_page(k, vma, vmf, table, page, true).await
+}
+
+/// Maps a page that only we hold, unless somebody was faster; takes over the reference.
+async fn map_new_page(k: &Kernel, vma: &Vma, vmf: Vmf, table: u8, page: PageRef, anon: bool) -> VmFault {
+    enter!(k);
+    let p = PtePtr::of(k, table, vmf.va);
+    spin_lock(k, ptl(table)).await;
+    if !ptep_get(k, p).none() {
+        spin_unlock(k, ptl(table));
+        put_page(k, page).await;
+        return VmFault::NoPage;
+    }
+    if anon {
+        page_add_new_anon_rmap(k, page.pfn);
+    } else {
+        page_add_file_rmap(k, page.pfn).await;
+    }
+    add_mm_counter(k, vmf.mm, page.pfn, 1);
+    let writable = vma.flags.contains(VmFlags::WRITE) && (anon || vmf.write);
+    let pte = Pte::page(page.pfn).mkwrite(writable);
+    set_pte_at(k, p, if writable && vmf.write { pte.mkdirty() } else { pte }).await;
+    spin_unlock(k, ptl(table));
+    VmFault::NoPage
+}
+
+async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
+    enter!(k);
+    let cow = vmf.write && !vma.flags.contains(VmFlags::SHARED);
+    let fault = match &vma.ops {
+        Some(ops) => ops.fault(k, vma, vmf).await,
+        None => shmem_fault(k, vma.mapping, vmf.pgoff).await,
+    };
+    let VmFault::Page(page) = fault else {
+        return fault;
+    };
+    // Truncation takes the page lock too: what is locked and still in the file stays until it is mapped.
+    let head = compound_head(k, page.pfn);
+    mutex_lock(k, folio_lock(head)).await;
+    let truncated = vma.ops.is_none() && k.frame(page.pfn).mapping.get() != vma.mapping;
+    let ret = match truncated {
+        true => VmFault::NoPage,
+        false => finish_fault(k, vma, vmf, page, cow).await,
+    };
+    mutex_unlock(k, folio_lock(head));
+    if truncated || cow || ret == VmFault::Oom {
+        put_page(k, page).await;
+    }
+    if ret == VmFault::Oom { ret } else { VmFault::NoPage }
+}
+
+/// Maps a page of a file, which is locked, or a private copy of it.  Takes over the reference if it
+/// maps the page itself and does not run out of memory.
+async fn finish_fault(k: &Kernel, vma: &Vma, vmf: Vmf, page: PageRef, cow: bool) -> VmFault {
+    enter!(k);
+    let table = match pte_alloc(k, vmf.mm, vmf.va).await {
+        Ok(Some(table)) => table,
+        Ok(None) if cow => return VmFault::NoPage,
+        Ok(None) => {
+            put_page(k, page).await;
+            return VmFault::NoPage;
+        }
+        Err(oom) => return oom,
+    };
+    if !cow {
+        return map_new_page(k, vma, vmf, table, page, false).await;
+    }
+    match alloc_copy(k, vmf.mm, page).await {
+        Some(copy) => map_new_page(k, vma, vmf, table, copy, true).await,
+        None => VmFault::Oom,
+    }
+}
+
+/// A new anonymous page with the contents of another.  Linux: copy_user_highpage().
+async fn alloc_copy(k: &Kernel, mm: u8, from: PageRef) -> Option<PageRef> {
+    let copy = alloc_pages(k, 0, false, Owner::Anon(mm)).await?;
+    let value = kernel_read(k, from).await;
+    fill(k, copy, value);
+    Some(copy)
+}
+
+/// A write to a page that is mapped without write permission.
+async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
+    enter!(k);
+    let Some(table) = pmdp_get_lockless(k, PmdPtr::of(vmf.mm, vmf.va)).await.table_nr() else {
+        return VmFault::NoPage;
+    };
+    let p = PtePtr::of(k, table, vmf.va);
+    spin_lock(k, ptl(table)).await;
+    if ptep_get(k, p) != orig {
+        spin_unlock(k, ptl(table));
+        return VmFault::NoPage;
+    }
+    let page = vm_normal_page(k, vma, orig);
+    let reuse = match page {
+        _ if vma.flags.contains(VmFlags::SHARED) => true,
+        None => false,
+        Some(pfn) => wp_can_reuse_anon_folio(k, pfn).await,
+    };
+    if reuse {
+        set_pte_at(k, p, orig.mkwrite(true).mkdirty().mkyoung()).await;
+        spin_unlock(k, ptl(table));
+        flush_tlb_range(k, vmf.mm, vmf.va, vmf.va + 1).await;
+        return VmFault::NoPage;
+    }
+    let old = PageRef { pfn: orig.pfn(), gen_: pte_gen(k, p) };
+    if let Some(pfn) = page {
+        crate::mm::page_ref::get_page(k, pfn).await;
+    }
+    spin_unlock(k, ptl(table));
+    let ret = wp_page_copy(k, vma, vmf, p, orig, old, page).await;
+    if page.is_some() {
+        put_page(k, old).await;
+    }
+    ret
+}
+
+/// Whether a write fault may go on using an anonymous page.  The page-table lock is held.
+///
+/// Mapcount era (to v5.8): nobody else maps it.  Refcount era (v5.9): nobody else references it.
+/// Exclusive era (v5.19): it is ours alone, however often it is referenced.
+async fn wp_can_reuse_anon_folio(k: &Kernel, pfn: Pfn) -> bool {
+    enter!(k);
+    let frame = k.frame(pfn);
+    if !frame.flags.get().contains(PageFlags::ANON) {
+        return false;
+    }
+    if k.fixed(Fix::WpReuseExclusive) && frame.flags.get().contains(PageFlags::ANON_EXCLUSIVE) {
+        return true;
+    }
+    if k.fixed(Fix::WpReuseRefcount) {
+        return k.step(obj::page(pfn, 1), Access::Read, || frame.refcount.get() == 1).await;
+    }
+    k.step(obj::mapcount(pfn), Access::Read, || frame.mapcount.get() == 1).await
+}
+
+/// Copies a page for its writer; `page`: what mm references behind the old entry.
+async fn wp_page_copy(
+    k: &Kernel,
+    vma: &Vma,
+    vmf: Vmf,
+    p: PtePtr,
+    orig: Pte,
+    old: PageRef,
+    page: Option<Pfn>,
+) -> VmFault {
+    enter!(k);
+    let Some(copy) = alloc_pages(k, 0, false, Owner::Anon(vmf.mm)).await else {
+        return VmFault::Oom;
+    };
+    let value = match page {
+        Some(_) => Some(kernel_read(k, old).await),
+        // Nobody holds a page frame for us: only its address says that it still is there.
+        None => copy_from_user_inatomic(k, vmf.va).await,
+    };
+    let Some(value) = value else {
+        put_page(k, copy).await;
+        return VmFault::NoPage;
+    };
+    fill(k, copy, value);
+    spin_lock(k, ptl(p.table)).await;
+    if ptep_get(k, p) != orig {
+        spin_unlock(k, ptl(p.table));
+        put_page(k, copy).await;
+        return VmFault::NoPage;
+    }
+    // Clear and flush before the new entry: no CPU may write the copy while another reads the old page.
+    ptep_get_and_clear(k, p).await;
+    flush_tlb_range(k, vmf.mm, vmf.va, vmf.va + 1).await;
+    page_add_new_anon_rmap(k, copy.pfn);
+    add_mm_counter(k, vmf.mm, copy.pfn, 1);
+    let pte = Pte::page(copy.pfn).mkwrite(vma.flags.contains(VmFlags::WRITE));
+    set_pte_at(k, p, pte.mkdirty()).await;
+    if let Some(pfn) = page {
+        add_mm_counter(k, vmf.mm, pfn, -1);
+        page_remove_rmap(k, pfn).await;
+    }
+    spin_unlock(k, ptl(p.table));
+    if page.is_some() {
+        put_page(k, old).await;
+    }
+    VmFault::NoPage
+}

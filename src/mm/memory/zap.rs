@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Unmapping: of an area, and of all areas that show a file.
+
+use super::{add_mm_counter, vm_normal_page};
+use crate::kernel::{down_read, enter, spin_lock, spin_unlock, up_read};
+use crate::limits::*;
+use crate::mm::huge_memory::{__split_huge_pmd, zap_huge_pmd};
+use crate::mm::mm_types::*;
+use crate::mm::mmu_gather::*;
+use crate::mm::pgtable::*;
+use crate::mm::rmap::page_remove_rmap;
+
+/// Clears the entries of pages `start..end` of an area; pages are freed by the gather.
+///
+/// Linux: unmap_page_range().  Holds mmap_lock, or the mapping's i_mmap_rwsem.
+pub(crate) async fn unmap_page_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, start: u8, end: u8) {
+    enter!(k);
+    let mut va = start;
+    while va < end {
+        let p = PmdPtr::of(vma.mm, va);
+        let next = (p.base() + PTRS_PER_PTE as u8).min(end);
+        let pmd = pmdp_get_lockless(k, p).await;
+        if pmd.is_leaf() {
+            if va == p.base() && next - va == HPAGE_PMD_NR as u8 {
+                zap_huge_pmd(k, tlb, vma, p).await;
+            } else {
+                __split_huge_pmd(k, vma, p).await;
+            }
+        } else if let Some(table) = pmd.table_nr() {
+            zap_pte_range(k, tlb, vma, table, va, next).await;
+        }
+        va = next;
+    }
+}
+
+async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, start: u8, end: u8) {
+    enter!(k);
+    let mut va = start;
+    while va < end {
+        let mut full = false;
+        spin_lock(k, ptl(table)).await;
+        while va < end && !full {
+            let p = PtePtr::of(k, table, va);
+            va += 1;
+            if !ptep_get(k, p).present() {
+                continue;
+            }
+            let gen_ = pte_gen(k, p);
+            let pte = ptep_get_and_clear(k, p).await;
+            tlb.range(va - 1, va);
+            let Some(pfn) = vm_normal_page(k, vma, pte) else {
+                continue; // a pfn mapping: nobody holds a reference
+            };
+            if pte.dirty() {
+                let frame = k.frame(pfn);
+                frame.flags.set(frame.flags.get() | PageFlags::DIRTY);
+            }
+            add_mm_counter(k, vma.mm, pfn, -1);
+            page_remove_rmap(k, pfn).await;
+            full = tlb.remove_page(PageRef { pfn, gen_ });
+        }
+        spin_unlock(k, ptl(table));
+        if full {
+            tlb_flush_mmu(k, tlb).await;
+        }
+    }
+}
+
+/// Unmaps a range of one area, with a gather of its own.
+pub(crate) async fn zap_page_range_single(k: &Kernel, vma: &Vma, start: u8, end: u8) {
+    enter!(k);
+    let mut tlb = tlb_gather_mmu(k, vma.mm).await;
+    unmap_page_range(k, &mut tlb, vma, start, end).await;
+    tlb_finish_mmu(k, tlb).await;
+}
+
+/// Unmaps pages `start..end` of a mapping from every area that shows them; `even_cows`: private
+/// copies too.
+pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end: u8, even_cows: bool) {
+    enter!(k);
+    down_read(k, i_mmap_rwsem(mapping)).await;
+    let mut after = None;
+    while let Some(vma) = next_vma(k, mapping, start, end, after) {
+        after = Some((vma.mm, vma.start));
+        let first = vma.start + start.saturating_sub(vma.pgoff);
+        let last = vma.end.min(vma.start + (end - vma.pgoff.min(end)));
+        if !even_cows && vma.flags.is_cow() {
+            continue;
+        }
+        zap_page_range_single(k, &vma, first, last).await;
+    }
+    up_read(k, i_mmap_rwsem(mapping));
+}
+
+/// The next area behind `after` that shows some of pages `start..end`.  Linux: vma_interval_tree_iter_next().
+fn next_vma(k: &Kernel, mapping: u8, start: u8, end: u8, after: Option<(u8, u8)>) -> Option<Vma> {
+    k.assert_held(i_mmap_rwsem(mapping));
+    let from = after.map_or(0, |(mm, _)| mm);
+    (from..NR_MMS as u8).find_map(|mm| {
+        let vmas = k.mm(mm).vmas.borrow();
+        vmas.iter()
+            .filter(|v| v.mapping == mapping && after.is_none_or(|a| (mm, v.start) > a))
+            .find(|v| v.pgoff < end && v.pgoff + (v.end - v.start) > start)
+            .cloned()
+    })
+}

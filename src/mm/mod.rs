@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The memory manager.  Linux: mm/.
+
+pub(crate) mod gup;
+pub(crate) mod highmem;
+pub(crate) mod huge_memory;
+pub(crate) mod madvise;
+pub(crate) mod memory;
+pub(crate) mod memremap;
+pub(crate) mod mm_types;
+pub(crate) mod mmap;
+pub(crate) mod mmu_gather;
+pub(crate) mod mprotect;
+pub(crate) mod mremap;
+pub(crate) mod page_alloc;
+pub(crate) mod page_ref;
+pub(crate) mod page_writeback;
+pub(crate) mod pgtable;
+pub(crate) mod rmap;
+pub(crate) mod shmem;
+pub(crate) mod swap;
+pub(crate) mod uaccess;
+
+pub(crate) use mm_types::*;

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Changing protection.  Linux: mm/mprotect.c.
+
+use super::huge_memory::{__split_huge_pmd, change_huge_pmd};
+use super::mm_types::*;
+use super::mmap::*;
+use super::mmu_gather::flush_tlb_range;
+use super::pgtable::*;
+use crate::fixes::Fix;
+use crate::kernel::{Errno, down_write, enter, spin_lock, spin_unlock, up_write};
+use crate::limits::*;
+
+/// Changes the protection of pages `start..end`.
+///
+/// # Errors
+/// -ENOMEM: not all of the range is mapped, or too many areas.
+pub(crate) async fn do_mprotect(k: &Kernel, start: u8, end: u8, prot: VmFlags) -> Result<(), Errno> {
+    enter!(k);
+    let mm = k.current_mm();
+    down_write(k, mmap_lock(mm)).await;
+    let ret = mprotect_fixup(k, mm, start, end, prot).await;
+    up_write(k, mmap_lock(mm));
+    ret
+}
+
+async fn mprotect_fixup(k: &Kernel, mm: u8, start: u8, end: u8, prot: VmFlags) -> Result<(), Errno> {
+    enter!(k);
+    split_vmas(k, mm, start, end).await?;
+    let mut va = start;
+    while va < end {
+        let vma = find_vma(k, mm, va).ok_or(Errno::ENOMEM)?;
+        let flags = vma.flags & !(VmFlags::READ | VmFlags::WRITE) | prot;
+        set_vm_flags(k, &vma, flags);
+        change_protection(k, &vma, flags).await;
+        va = vma.end;
+    }
+    Ok(())
+}
+
+fn set_vm_flags(k: &Kernel, vma: &Vma, flags: VmFlags) {
+    let mut vmas = k.mm(vma.mm).vmas.borrow_mut();
+    let slot = vmas.iter_mut().find(|v| v.start == vma.start).expect("the area is in the list");
+    slot.flags = flags;
+}
+
+/// Changes all entries of an area, then flushes.
+async fn change_protection(k: &Kernel, vma: &Vma, flags: VmFlags) {
+    enter!(k);
+    let mut va = vma.start;
+    while va < vma.end {
+        let p = PmdPtr::of(vma.mm, va);
+        let next = (p.base() + PTRS_PER_PTE as u8).min(vma.end);
+        let pmd = pmdp_get_lockless(k, p).await;
+        if pmd.is_leaf() {
+            let whole = va == p.base() && next - va == HPAGE_PMD_NR as u8;
+            if whole && flags.contains(VmFlags::READ) {
+                let write = flags.contains(VmFlags::WRITE | VmFlags::SHARED);
+                change_huge_pmd(k, p, write).await;
+            } else {
+                __split_huge_pmd(k, vma, p).await;
+            }
+        } else if let Some(table) = pmd.table_nr() {
+            change_pte_range(k, table, va, next, flags).await;
+        }
+        va = next;
+    }
+    flush_tlb_range(k, vma.mm, vma.start, vma.end).await;
+}
+
+async fn change_pte_range(k: &Kernel, table: u8, start: u8, end: u8, flags: VmFlags) {
+    enter!(k);
+    spin_lock(k, ptl(table)).await;
+    for va in start..end {
+        let p = PtePtr::of(k, table, va);
+        let old = ptep_get(k, p);
+        if !old.present() {
+            continue;
+        }
+        let write = flags.contains(VmFlags::WRITE) && can_change_pte_writable(k, old, flags);
+        let new = old.mkaccessible(flags.contains(VmFlags::READ)).mkwrite(write);
+        if new != old {
+            set_pte_at(k, p, new).await;
+        }
+    }
+    spin_unlock(k, ptl(table));
+}
+
+/// Whether an entry may become writable without a fault: shared, or a dirty exclusive page.
+fn can_change_pte_writable(k: &Kernel, pte: Pte, flags: VmFlags) -> bool {
+    let pfn = pte.pfn();
+    let exclusive = pfn.valid() && !pte.special() && k.frame(pfn).flags.get().contains(PageFlags::ANON_EXCLUSIVE);
+    flags.contains(VmFlags::SHARED) || (k.fixed(Fix::WpReuseExclusive) && exclusive && pte.dirty())
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The buddy allocator.  Linux: mm/page_alloc.c.
+//!
+//! Kept:       compound and non-compound blocks and how each is freed; merging of buddies.
+//! Simplified: one zone, lowest block first; an allocation and a free are two steps each, free list
+//!             and struct page.
+//! Left out:   per-cpu lists, migrate types, watermarks: an allocation that fails is -ENOMEM.
+
+use super::mm_types::*;
+use super::page_ref::put_page_testzero;
+use crate::fixes::Fix;
+use crate::kernel::enter;
+use crate::limits::*;
+use crate::trace::{Access, Event, Owner, Pfn, obj};
+use std::future::Future;
+
+/// All memory in free blocks of the largest order, but for the dax device's.
+pub(crate) fn mem_init(k: &Kernel) {
+    let ram = NR_FRAMES - NR_DEVDAX;
+    for (pfn, frame) in k.frames.iter().enumerate() {
+        let dev = pfn >= ram;
+        frame.refcount.set(dev as i32);
+        frame.mapcount.set(0);
+        frame.pincount.set(0);
+        frame.flags.set(PageFlags::empty());
+        frame.order.set(0);
+        frame.head.set(Pfn(pfn as u8));
+        frame.gen_.set(0);
+        frame.owner.set(if dev { Owner::Dev } else { Owner::Buddy });
+        frame.contents.set(Contents::default());
+        frame.mapping.set(NO_MAPPING);
+    }
+    k.iomem.iter().for_each(|c| c.set(Contents::default()));
+    k.free_area.iter().for_each(|a| a.set(0));
+    let all = (0..ram).step_by(1 << MAX_ORDER).fold(0, |set, pfn| set | 1u64 << pfn);
+    k.free_area[MAX_ORDER as usize].set(all);
+}
+
+/// Takes a block off the free lists, splitting a larger one if need be.
+#[track_caller]
+fn rmqueue(k: &Kernel, order: u8) -> impl Future<Output = Option<Pfn>> {
+    k.step(obj::buddy(), Access::Write, move || {
+        let from = (order..=MAX_ORDER).find(|&o| k.free_area[o as usize].get() != 0)?;
+        let area = &k.free_area[from as usize];
+        let pfn = area.get().trailing_zeros() as u8;
+        area.set(area.get() & (area.get() - 1));
+        for o in order..from {
+            let area = &k.free_area[o as usize];
+            area.set(area.get() | 1 << (pfn + (1 << o)));
+        }
+        Some(Pfn(pfn))
+    })
+}
+
+/// Gives a block that left the free lists its struct page.
+#[track_caller]
+fn prep_new_page(k: &Kernel, pfn: Pfn, order: u8, comp: bool, owner: Owner) -> impl Future<Output = ()> {
+    let nr = 1 << order;
+    k.step(obj::frames(pfn, nr), Access::Write, move || {
+        let gen_ = k.next_generation();
+        for i in 0..nr {
+            let frame = k.frame(pfn.add(i));
+            frame.refcount.set((i == 0) as i32);
+            frame.flags.set(match (comp && order > 0, i) {
+                (true, 0) => PageFlags::HEAD,
+                (true, _) => PageFlags::TAIL,
+                (false, _) => PageFlags::empty(),
+            });
+            frame.head.set(if comp { pfn } else { pfn.add(i) });
+            frame.order.set(if i == 0 { order } else { 0 });
+            frame.gen_.set(gen_);
+            frame.owner.set(owner);
+            frame.mapping.set(NO_MAPPING);
+        }
+        k.emit(Event::Alloc { pfn, order, gen_, owner });
+    })
+}
+
+/// Allocates `1 << order` pages; `comp`: one compound page (__GFP_COMP).
+///
+/// Without `comp` only the first page has a reference, all others have none.
+pub(crate) async fn alloc_pages(k: &Kernel, order: u8, comp: bool, owner: Owner) -> Option<PageRef> {
+    enter!(k);
+    if k.should_fail() {
+        return None;
+    }
+    let pfn = rmqueue(k, order).await?;
+    prep_new_page(k, pfn, order, comp, owner).await;
+    Some(PageRef { pfn, gen_: k.frame(pfn).gen_.get() })
+}
+
+/// Allocates a page and fills it (__GFP_ZERO, or a copy).  Nobody else sees it yet.
+pub(crate) async fn alloc_filled(k: &Kernel, owner: Owner, value: u8) -> Option<PageRef> {
+    let page = alloc_pages(k, 0, false, owner).await?;
+    fill(k, page, value);
+    Some(page)
+}
+
+/// Fills a page that nobody else can see.
+pub(crate) fn fill(k: &Kernel, page: PageRef, value: u8) {
+    k.frame(page.pfn).contents.set(Contents { value, written: page.gen_ });
+    k.emit(Event::Fill { pfn: page.pfn, value, gen_: page.gen_ });
+}
+
+/// The checks and the end of a block's generation.
+#[track_caller]
+fn free_pages_prepare(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = ()> {
+    let nr = 1 << order;
+    k.step(obj::frames(pfn, nr), Access::Write, move || {
+        let sum = |f: fn(&Frame) -> i32| (0..nr).map(|i| f(k.frame(pfn.add(i)))).find(|&v| v != 0).unwrap_or(0);
+        let (refcount, mapcount) = (sum(|f| f.refcount.get()), sum(|f| f.mapcount.get()));
+        let gen_ = k.frame(pfn).gen_.get();
+        k.emit(Event::Free { pfn, order, gen_, owner: Owner::Buddy, refcount, mapcount });
+        let free = k.next_generation();
+        for i in 0..nr {
+            let frame = k.frame(pfn.add(i));
+            frame.flags.set(PageFlags::empty());
+            frame.head.set(pfn.add(i));
+            frame.gen_.set(free);
+            frame.owner.set(Owner::Buddy);
+            frame.mapping.set(NO_MAPPING);
+            frame.pincount.set(0);
+        }
+    })
+}
+
+/// Puts a block on the free lists and merges it with its buddies.
+#[track_caller]
+fn __free_one_page(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = ()> {
+    k.step(obj::buddy(), Access::Write, move || {
+        let (mut pfn, mut order) = (pfn.0, order);
+        while order < MAX_ORDER {
+            let area = &k.free_area[order as usize];
+            let buddy = pfn ^ (1 << order);
+            if area.get() >> buddy & 1 == 0 {
+                break;
+            }
+            area.set(area.get() & !(1 << buddy));
+            pfn &= buddy;
+            order += 1;
+        }
+        let area = &k.free_area[order as usize];
+        area.set(area.get() | 1 << pfn);
+    })
+}
+
+/// Frees a block whose last reference is gone.  Linux: free_the_page(), free_unref_page().
+pub(crate) async fn free_the_page(k: &Kernel, pfn: Pfn, order: u8) {
+    enter!(k);
+    free_pages_prepare(k, pfn, order).await;
+    __free_one_page(k, pfn, order).await;
+}
+
+/// Drops the allocator's reference to a block.
+///
+/// A block that is not compound has one reference count, its first page's.  If somebody else still
+/// holds a reference there, the rest of the block is freed at once and the first page by its last holder.
+pub(crate) async fn __free_pages(k: &Kernel, page: PageRef, order: u8) {
+    enter!(k);
+    let head_first = k.fixed(Fix::FreePagesHeadFirst);
+    let mut head = page_head(k, page.pfn);
+    if put_page_testzero(k, page, 1).await {
+        free_the_page(k, page.pfn, order).await;
+        return;
+    }
+    if !head_first {
+        head = k.step(obj::page(page.pfn, 1), Access::Read, || page_head(k, page.pfn)).await;
+    }
+    if k.fixed(Fix::FreeNonCompound) && !head {
+        for o in (0..order).rev() {
+            free_the_page(k, page.pfn.add(1 << o), o).await;
+        }
+    }
+}
+
+/// PageHead().
+fn page_head(k: &Kernel, pfn: Pfn) -> bool {
+    k.frame(pfn).flags.get().contains(PageFlags::HEAD)
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Memory that nobody gave back.  Linux: mm/kmemleak.c.
+//!
+//! Promised to the system: when all calls have ended, all processes and handles are gone and deferred
+//! work has run, every frame is in an allocator or the page cache, no page table is in use, and no
+//! buffer object or dma-buf has references.
+//!
+//! Must catch: a reference, page, table or object that is lost on any path.
+//! Must leave alone: pages in a TTM pool, the dax device's own memory, pages of files, which outlive
+//! their readers.
+
+use super::{Findings, Oracle, Violation, block};
+use crate::limits::{NR_FRAMES, NR_HANDLES, NR_TABLES};
+use crate::mm::Kernel;
+use crate::trace::{Event, Kref, Owner, Pfn, Record};
+
+pub(super) struct Kmemleak {
+    frames: [Option<Record>; NR_FRAMES],
+    tables: [Option<Record>; NR_TABLES],
+    /// Buffer objects, then dma-bufs: their first reference.
+    objects: [Option<Record>; NR_OBJECTS],
+    /// Those that have references, one bit each.
+    live: u32,
+}
+
+impl Default for Kmemleak {
+    fn default() -> Kmemleak {
+        Kmemleak { frames: [None; NR_FRAMES], tables: [None; NR_TABLES], objects: [None; NR_OBJECTS], live: 0 }
+    }
+}
+
+const NR_OBJECTS: usize = 2 * NR_HANDLES;
+const NAMES: [&str; 2] = ["buffer object", "dma-buf"];
+const _: () = assert!(Kref::Bo as usize == 0 && Kref::DmaBuf as usize == 1);
+
+impl Oracle for Kmemleak {
+    fn reset(&mut self) {
+        // Records of frames and tables are looked at only if these are in use, so after an event.
+        self.live = 0;
+    }
+
+    #[inline]
+    fn event(&mut self, r: &Record, _found: &mut Findings) {
+        match r.event {
+            Event::Alloc { pfn, order, .. } => {
+                for frame in self.frames.iter_mut().skip(pfn.index()).take(1 << order) {
+                    *frame = Some(*r);
+                }
+            }
+            Event::Table { table, live: true, .. } => self.tables[table as usize] = Some(*r),
+            Event::Kref { kind, slot, count } => {
+                let i = usize::from(kind) * NR_HANDLES + usize::from(slot);
+                let bit = u32::from(i < NR_OBJECTS).wrapping_shl(i as u32);
+                if count <= 0 {
+                    self.live &= !bit;
+                } else if self.live & bit != bit {
+                    self.live |= bit;
+                    self.objects[i] = Some(*r);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn quiescent(&mut self, k: &Kernel, found: &mut Findings) {
+        for (i, object) in self.objects.iter().enumerate() {
+            if self.live >> i & 1 != 0
+                && let Some(r) = object
+            {
+                let message = format!("all is closed and {} {} has references", NAMES[i / NR_HANDLES], i % NR_HANDLES);
+                found.add(Violation::new("kmemleak", "memory-leak", r, message));
+            }
+        }
+        for (table, r) in self.tables.iter().enumerate() {
+            if k.tables[table].live.get()
+                && let Some(r) = r
+            {
+                let message = format!("all is closed and page table {table} is in use");
+                found.add(Violation::new("kmemleak", "memory-leak", r, message));
+            }
+        }
+        let cached = page_cache(k);
+        for (pfn, r) in self.frames.iter().enumerate() {
+            let (owner, gen_) = (k.frames[pfn].owner.get(), k.frames[pfn].gen_.get());
+            let pfn = Pfn(pfn as u8);
+            if !owner.is_free()
+                && owner != Owner::Dev
+                && cached & block(pfn, 1) == 0
+                && let Some(r) = r
+            {
+                let message = format!("all is closed and pfn {pfn} was not freed");
+                found.add(Violation::new("kmemleak", "memory-leak", r, message).frame(pfn, gen_, gen_));
+            }
+        }
+    }
+}
+
+/// Frames that a mapping has.
+pub(super) fn page_cache(k: &Kernel) -> u64 {
+    let pages = k.mappings.iter().flat_map(|m| &m.pages).filter_map(std::cell::Cell::get);
+    pages.filter(|p| k.frames[p.pfn.index()].gen_.get() == p.gen_).fold(0, |set, p| set | block(p.pfn, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::record;
+    use super::*;
+    use crate::fixes::FixSet;
+    use crate::mm::PageRef;
+
+    fn after(events: &[Event], change: impl Fn(&Kernel)) -> String {
+        let k = Kernel::new(FixSet::newest());
+        k.reset(FixSet::newest(), crate::kernel::Draw::None);
+        let (mut oracle, mut found) = (Kmemleak::default(), Findings::default());
+        oracle.reset();
+        for (step, &event) in events.iter().enumerate() {
+            oracle.event(&record(step as u32, 0, "gupfuzz::ttm::g::here", event), &mut found);
+        }
+        change(&k);
+        oracle.quiescent(&k, &mut found);
+        found.violation.map(|v| v.title()).unwrap_or_default()
+    }
+
+    const ALLOC: Event = Event::Alloc { pfn: Pfn(4), order: 1, gen_: 1, owner: Owner::Kernel };
+
+    #[test]
+    fn a_frame_is_free_or_in_the_page_cache() {
+        let own = |owner| move |k: &Kernel| k.frames[5].owner.set(owner);
+        assert_eq!(after(&[ALLOC], own(Owner::Buddy)), "");
+        assert_eq!(after(&[ALLOC], own(Owner::Pool(3))), "");
+        assert_eq!(after(&[ALLOC], own(Owner::Anon(1))), "memory-leak in g");
+        assert_eq!(after(&[ALLOC], own(Owner::File(1))), "memory-leak in g");
+        let cached = |k: &Kernel| {
+            k.frames[5].owner.set(Owner::File(1));
+            k.mappings[1].pages[0].set(Some(PageRef { pfn: Pfn(5), gen_: k.frames[5].gen_.get() }));
+        };
+        assert_eq!(after(&[ALLOC], cached), "");
+    }
+
+    #[test]
+    fn page_tables_and_objects_go_too() {
+        let table = Event::Table { table: 3, mm: 0, live: true };
+        assert_eq!(after(&[table], |_| ()), "");
+        assert_eq!(after(&[table], |k| k.tables[3].live.set(true)), "memory-leak in g");
+        let kref = |count| Event::Kref { kind: Kref::Bo as u8, slot: 2, count };
+        assert_eq!(after(&[kref(1), kref(2), kref(1)], |_| ()), "memory-leak in g");
+        assert_eq!(after(&[kref(1), kref(2), kref(1), kref(0)], |_| ()), "");
+    }
+}

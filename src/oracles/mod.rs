@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The checkers, named after the kernel's own where one exists.
+//!
+//! They listen: each decides from the events of a step and its own shadow, and once, when everything
+//! is closed, from what is left in the machine.  None calls into `mm`, and `mm` knows of none.  The
+//! first violation ends the run; of several in one step the one whose oracle stands first in the
+//! table is it, and the others become alternative titles.
+//!
+//! Shadows are arrays of fixed size: an event allocates nothing unless it is a violation.
+
+mod debug_vm;
+mod hung_task;
+mod kasan;
+mod kmemleak;
+mod lockdep;
+mod page_owner;
+mod page_table_check;
+mod state_map;
+mod stats;
+mod tlb_check;
+
+pub use state_map::StateMap;
+pub(crate) use stats::Stats;
+
+use crate::mm::Kernel;
+use crate::trace::{Event, Func, Pfn, Record};
+
+/// An entry of the table of oracles.
+#[derive(Clone, Copy, Debug)]
+pub struct OracleDesc {
+    /// Its name; also the name of its file and of the function it panics from under a fuzzer.
+    pub name: &'static str,
+    /// What it catches, in one line.
+    pub about: &'static str,
+    /// A corpus file on which it must fire.
+    pub canary: &'static str,
+}
+
+/// What an oracle is.
+trait Oracle {
+    /// Back to boot.
+    fn reset(&mut self);
+    /// One event; never [`Event::Step`].
+    fn event(&mut self, r: &Record, found: &mut Findings);
+    /// Everything is closed: what is left should not be.
+    fn quiescent(&mut self, _k: &Kernel, _found: &mut Findings) {}
+}
+
+macro_rules! oracles {
+    ($($name:ident: $oracle:ident, $about:literal, $canary:literal;)*) => {
+        /// Every oracle, in the order that decides between several violations of one step.
+        pub static ORACLES: &[OracleDesc] =
+            &[$(OracleDesc { name: stringify!($name), about: $about, canary: $canary }),*];
+
+        /// All oracles, and what they found.
+        #[derive(Default)]
+        pub(crate) struct Oracles {
+            $($name: $name::$oracle,)*
+            findings: Findings,
+        }
+
+        impl Oracles {
+            /// Back to boot.
+            pub(crate) fn reset(&mut self) {
+                $(self.$name.reset();)*
+                self.findings = Findings::default();
+            }
+
+            /// One event, in the order they were emitted.
+            #[inline]
+            pub(crate) fn event(&mut self, r: &Record) {
+                if matches!(r.event, Event::Step { .. }) || r.step > self.findings.until {
+                    return;
+                }
+                if r.event.is_locking() {
+                    // Frequent, and nobody else listens to them.
+                    self.lockdep.event(r, &mut self.findings);
+                    self.hung_task.event(r, &mut self.findings);
+                    return;
+                }
+                // The compiler makes one jump of all their matches.
+                $(self.$name.event(r, &mut self.findings);)*
+            }
+
+            /// Once, when everything is closed.
+            pub(crate) fn quiescent(&mut self, k: &Kernel) {
+                $(self.$name.quiescent(k, &mut self.findings);)*
+            }
+        }
+
+        /// Panics with the title, from a function of the oracle's own, so that fuzzers file
+        /// violations of different oracles apart.
+        pub fn panic_for(v: &Violation) -> ! {
+            $(#[inline(never)]
+            fn $name(title: &str) -> ! {
+                // Keeps equal bodies from being merged into one function.
+                std::hint::black_box(stringify!($name));
+                panic!("{title}")
+            })*
+            match v.oracle {
+                $(stringify!($name) => $name(&v.title()),)*
+                oracle => unreachable!("no oracle is called {oracle}"),
+            }
+        }
+    };
+}
+
+// name: type, what it catches, canary
+oracles! {
+    kasan: Kasan,
+        "use of a frame after it was freed or recycled, double free",
+        "corpus/stories/ttm_huge_fault_dio.prog";
+    page_table_check: PageTableCheck,
+        "an entry to a frame that is free, allocated or freed; an anonymous page mapped writable twice",
+        "corpus/regress/ttm-swapout-no-unmap.prog";
+    debug_vm: DebugVm,
+        "BUG_ON, reference and map counts that do not add up, counters of an address space at its end",
+        "corpus/regress/ttm-no-huge-faults.prog";
+    page_owner: PageOwner,
+        "contents of a former owner, a write that the owner of the memory does not see",
+        "corpus/regress/ttm-pool-clear.prog";
+    tlb_check: TlbCheck,
+        "a frame given away while a CPU still has a translation to it",
+        "corpus/regress/mremap-flush.prog";
+    lockdep: Lockdep,
+        "lock order cycles, recursion, locks held at exit, sleeping where nobody may",
+        "corpus/regress/ttm-fault-relock.prog";
+    hung_task: HungTask,
+        "tasks that wait for each other for ever",
+        "corpus/regress/fence-init-late.prog";
+    kmemleak: Kmemleak,
+        "frames, page tables and objects that nobody gave back",
+        "corpus/regress/free-non-compound.prog";
+}
+
+impl Oracles {
+    /// Something was found.
+    #[inline]
+    pub(crate) fn found(&self) -> bool {
+        self.findings.violation.is_some()
+    }
+
+    /// Takes what was found.
+    pub(crate) fn take_violation(&mut self) -> Option<Violation> {
+        self.findings.violation.take()
+    }
+}
+
+/// The modelled kernel did something that it must not.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Which oracle says so.
+    pub oracle: &'static str,
+    /// What kind of violation, in `[a-z-]`.
+    pub kind: &'static str,
+    /// The modelled function in which it happened.
+    pub func: &'static str,
+    /// The event that gave it away.
+    pub record: Record,
+    /// The frame in question.
+    pub pfn: Option<Pfn>,
+    /// The generation of the frame that its user believes to hold; the present one if nobody is wrong.
+    pub took: u16,
+    /// The generation of the frame at that moment.
+    pub now: u16,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// Titles of further violations in the same step.
+    pub alternatives: Vec<String>,
+}
+
+impl Violation {
+    fn new(oracle: &'static str, kind: &'static str, r: &Record, message: String) -> Violation {
+        let func = r.func.name();
+        let record = *r;
+        Violation { oracle, kind, func, record, pfn: None, took: 0, now: 0, message, alternatives: Vec::new() }
+    }
+
+    /// Blames another function than the one the event was emitted in.
+    fn blame(mut self, func: Func) -> Violation {
+        self.func = func.name();
+        self
+    }
+
+    /// Names the frame in question, and which generation was taken of it.
+    fn frame(mut self, pfn: Pfn, took: u16, now: u16) -> Violation {
+        (self.pfn, self.took, self.now) = (Some(pfn), took, now);
+        self
+    }
+
+    /// The identity of the bug: kind and function, no numbers.
+    pub fn title(&self) -> String {
+        format!("{} in {}", self.kind, self.func)
+    }
+}
+
+/// What was found in the step that ends the run.
+struct Findings {
+    /// The last step that is looked at.
+    until: u32,
+    violation: Option<Violation>,
+}
+
+impl Default for Findings {
+    fn default() -> Findings {
+        Findings { until: u32::MAX, violation: None }
+    }
+}
+
+impl Findings {
+    #[cold]
+    #[inline(never)]
+    fn add(&mut self, mut v: Violation) {
+        let Some(first) = &mut self.violation else {
+            self.until = v.record.step;
+            self.violation = Some(v);
+            return;
+        };
+        let rank = |v: &Violation| ORACLES.iter().position(|o| o.name == v.oracle);
+        if rank(&v) < rank(first) {
+            std::mem::swap(first, &mut v);
+            first.alternatives = std::mem::take(&mut v.alternatives);
+        }
+        let title = v.title();
+        if title != first.title() && !first.alternatives.contains(&title) {
+            first.alternatives.push(title);
+        }
+    }
+}
+
+/// The frames of a block as a set, one bit each; frames without a struct page are in none.
+#[inline]
+fn block(pfn: Pfn, nr: usize) -> u64 {
+    const _: () = assert!(crate::limits::NR_FRAMES == 64, "one bit of a u64 a frame");
+    if pfn.valid() { ((1u128 << nr) - 1) as u64 & (u64::MAX >> pfn.index()) } else { 0 }.wrapping_shl(pfn.0.into())
+}
+
+/// The lowest frame of a set that is not empty.
+fn lowest(set: u64) -> Pfn {
+    Pfn(set.trailing_zeros() as u8)
+}
+
+/// The frames of a set.
+fn frames(mut set: u64) -> impl Iterator<Item = Pfn> {
+    std::iter::from_fn(move || {
+        let pfn = (set != 0).then(|| lowest(set))?;
+        set &= set - 1;
+        Some(pfn)
+    })
+}
+
+#[cfg(test)]
+mod testing {
+    //! Events made by hand.
+
+    use super::{Findings, Oracle, Violation};
+    use crate::trace::{Event, Func, Record, Site};
+
+    /// An event of a task in a function.
+    pub(super) fn record(step: u32, task: u8, path: &'static str, event: Event) -> Record {
+        let site = Site::here();
+        Record { step, task, func: Func { path, site }, site, event }
+    }
+
+    /// What an oracle says to events of tasks, a step each, in the function `f`.
+    pub(super) fn feed<O: Oracle + Default>(events: &[(u8, Event)]) -> Option<Violation> {
+        let (mut oracle, mut found) = (O::default(), Findings::default());
+        oracle.reset();
+        for (step, &(task, event)) in events.iter().enumerate() {
+            oracle.event(&record(step as u32, task, "gupfuzz::mm::f::here", event), &mut found);
+            if found.violation.is_some() {
+                assert_eq!(step + 1, events.len(), "fired early: {:?}", found.violation);
+            }
+        }
+        found.violation
+    }
+
+    /// The same, as a title; "" if silent.
+    pub(super) fn title<O: Oracle + Default>(events: &[(u8, Event)]) -> String {
+        feed::<O>(events).map(|v| v.title()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::record;
+    use super::*;
+    use crate::trace::{Owner, UseKind};
+
+    fn stale_put(step: u32) -> Record {
+        let owner = Owner::Anon(1);
+        let event =
+            Event::Use { kind: UseKind::Put, pfn: Pfn(3), took: 1, now: 3, owner, value: 0, written: 3, at: None };
+        record(step, 1, "gupfuzz::mm::gup::gup_put_folio::{{closure}}::here", event)
+    }
+
+    #[test]
+    fn table_order_decides_between_violations_of_one_step_and_later_steps_do_not_count() {
+        let mut oracles = Oracles::default();
+        oracles.reset();
+        let under = |step| {
+            record(step, 1, "gupfuzz::mm::f::{{closure}}::here", Event::Put { pfn: Pfn(3), refs: 1, refcount: -1 })
+        };
+        oracles.event(&under(7));
+        oracles.event(&stale_put(7));
+        assert!(oracles.found());
+        oracles.event(&stale_put(8));
+        let v = oracles.take_violation().unwrap();
+        assert_eq!(v.title(), "use-after-recycle in gup_put_folio");
+        assert_eq!(v.alternatives, ["refcount-underflow in f"]);
+        assert_eq!((v.pfn, v.took, v.now), (Some(Pfn(3)), 1, 3));
+
+        oracles.reset();
+        assert!(!oracles.found());
+        oracles.event(&stale_put(7));
+        oracles.event(&under(7));
+        let v = oracles.take_violation().unwrap();
+        assert_eq!((v.kind, v.alternatives.len()), ("use-after-recycle", 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "use-after-recycle in gup_put_folio")]
+    fn the_panic_carries_the_title() {
+        let mut oracles = Oracles::default();
+        oracles.reset();
+        oracles.event(&stale_put(1));
+        panic_for(&oracles.take_violation().unwrap());
+    }
+
+    #[test]
+    fn a_block_is_a_set_of_frames() {
+        assert_eq!(block(Pfn(4), 4), 0xf0);
+        assert_eq!(block(Pfn(63), 1), 1 << 63);
+        assert_eq!(block(Pfn(60), 4), 0xf << 60);
+        assert_eq!(block(Pfn(0), 64), u64::MAX);
+        assert_eq!(block(Pfn(64), 4), 0);
+        assert_eq!(frames(0x50).collect::<Vec<_>>(), [Pfn(4), Pfn(6)]);
+    }
+}

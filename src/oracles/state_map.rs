@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! No oracle: which (object state, site) pairs were ever reached, to tell new behaviour from old.
+//!
+//! Only objects an oracle watches count, frames and entries, and only what they are, not which.
+
+use crate::entry::System;
+use crate::kernel::Touch;
+use crate::limits::NR_FRAMES;
+use crate::mm::PageFlags;
+use crate::trace::{Owner, Pfn, Site};
+
+const BITS: usize = 1 << 15;
+
+/// A set of pairs, hashed.
+#[derive(Clone, Debug)]
+pub struct StateMap {
+    seen: Box<[u64; BITS / 64]>,
+    new: u32,
+}
+
+impl Default for StateMap {
+    fn default() -> StateMap {
+        StateMap { seen: Box::new([0; BITS / 64]), new: 0 }
+    }
+}
+
+impl StateMap {
+    /// How many pairs were new since the last time this was asked.
+    pub fn take_new(&mut self) -> u32 {
+        std::mem::take(&mut self.new)
+    }
+
+    /// How many pairs were ever reached.
+    pub fn reached(&self) -> u32 {
+        self.seen.iter().map(|w| w.count_ones()).sum()
+    }
+
+    /// Hands every pair to `f`, as a number below `1 << 15`, and forgets them all.
+    pub fn drain(&mut self, mut f: impl FnMut(usize)) {
+        for (i, word) in self.seen.iter_mut().enumerate() {
+            let mut bits = std::mem::take(word);
+            while bits != 0 {
+                f(64 * i + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
+        }
+        self.new = 0;
+    }
+
+    /// A step at `site` touched some objects, which are now in this state.
+    #[inline]
+    pub(crate) fn note(&mut self, s: &System, touch: &[Touch; 3], site: Site) {
+        for touch in touch.iter().filter(|t| t.obj.is_watched()) {
+            let state = if let Some(pfn) = touch.obj.pfns().next() {
+                frame_state(s, Pfn(pfn))
+            } else if let Some((table, i)) = touch.obj.pte_index() {
+                0x1000 | u32::from(s.tables[table as usize].ptes[i as usize].get().kind())
+            } else if let Some((mm, i)) = touch.obj.pmd_index() {
+                0x2000 | u32::from(s.mm(mm).pmds[i as usize].get().kind())
+            } else {
+                continue;
+            };
+            let hash = (site.key() ^ state.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b) >> 17;
+            let (word, bit) = (&mut self.seen[hash as usize / 64], 1 << (hash % 64));
+            if *word & bit == 0 {
+                *word |= bit;
+                self.new += 1;
+            }
+        }
+    }
+}
+
+fn frame_state(s: &System, pfn: Pfn) -> u32 {
+    if pfn.index() >= NR_FRAMES {
+        return 0x3000;
+    }
+    let frame = s.frame(pfn);
+    let owner = match frame.owner.get() {
+        Owner::Buddy => 0,
+        Owner::Kernel => 1,
+        Owner::Anon(_) => 2,
+        Owner::File(_) => 3,
+        Owner::Bo(_) => 4,
+        Owner::Pool(_) => 5,
+        Owner::Dev => 6,
+    };
+    let refs = match frame.refcount.get() {
+        i32::MIN..=-1 => 0,
+        0 => 1,
+        1 => 2,
+        2 => 3,
+        3..=1023 => 4,
+        _ => 5,
+    };
+    let mapped = frame.mapcount.get().clamp(0, 2) as u32;
+    let flags = u32::from((frame.flags.get() & (PageFlags::DIRTY | PageFlags::HEAD | PageFlags::TAIL)).bits());
+    owner | refs << 3 | mapped << 6 | flags << 8
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Generating programs.
+//!
+//! Groce, Zhang, Eide, Chen, Regehr: *Swarm Testing*, ISSTA 2012.  Each program leaves out some
+//! operations and weighs the others anew; what all programs have in common none of them explores
+//! deeply.  Within a program, addresses and slots come from a small pool, so that calls meet, and
+//! what a call needs is made before it, so that most calls succeed.
+//!
+//! The shape of a program: one task sets the scene, then two to five calls of two to four tasks
+//! race, and so on until it is long enough.
+
+use super::draw::{Pool, call, chance};
+use super::shape::{Deck, Effect, Menu, Shape, World};
+use super::{Call, Prog, Rec, ScheduleKind, Target};
+use crate::limits::{MAX_CALLS, NR_USER_TASKS};
+use fastrand::Rng;
+
+/// Makes programs for a target; the same seed makes the same ones.
+#[derive(Debug)]
+pub struct Generator {
+    menu: Menu,
+    rng: Rng,
+}
+
+impl Generator {
+    /// A generator for a target.
+    pub fn new(target: &'static Target, seed: u64) -> Generator {
+        Generator::without(target, seed, &[])
+    }
+
+    /// A generator for a target that draws none of these operations.
+    pub fn without(target: &'static Target, seed: u64, without: &[u8]) -> Generator {
+        Generator { menu: Menu::new(target, without), rng: Rng::with_seed(seed) }
+    }
+
+    /// Replaces a program by a new one.
+    pub fn generate(&mut self, prog: &mut Prog) {
+        generate(&self.menu, prog, &mut self.rng);
+    }
+
+    pub(super) fn menu(&self) -> &Menu {
+        &self.menu
+    }
+}
+
+/// Replaces a program by a new one.
+pub(super) fn generate(menu: &Menu, prog: &mut Prog, rng: &mut Rng) {
+    prog.records.clear();
+    let length = match rng.u8(0..16) {
+        0..13 => rng.usize(4..=16),
+        13..15 => rng.usize(2..=8),
+        _ => rng.usize(16..=32),
+    };
+    let mut scene = Scene {
+        menu,
+        deck: swarm(menu, rng),
+        pool: Pool::draw(menu, rng),
+        world: World::default(),
+        tasks: rng.u8(2..=4),
+        length,
+        prog,
+        rng,
+    };
+    scene.play();
+    draw_schedule(prog, rng);
+}
+
+/// Some of the operations, with weights of their own.
+fn swarm(menu: &Menu, rng: &mut Rng) -> Deck {
+    let mut deck = Deck::default();
+    let all = chance(rng, 16);
+    for (i, shape) in menu.shapes.iter().enumerate().filter(|(_, shape)| shape.weight > 0) {
+        // The heaviest stay in four of five programs, the lightest in one of three.
+        if all || rng.u8(0..32) < shape.weight / 2 + shape.weight / 4 + 10 {
+            deck.add(i, rng.u8(shape.weight / 4..=shape.weight).max(1));
+        }
+    }
+    if deck.is_empty() {
+        deck.add(menu.index(menu.pick(rng)), 1);
+    }
+    deck
+}
+
+/// Mostly partial order sampling.
+fn draw_schedule(prog: &mut Prog, rng: &mut Rng) {
+    if chance(rng, 24) {
+        (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Bytes, 0, 1);
+        for _ in 0..rng.u8(0..4) {
+            prog.records.push(draw_choices(rng));
+        }
+    } else {
+        prog.schedule = ScheduleKind::Pos;
+        prog.seed = rng.u32(..);
+        prog.burst = [1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 8, 8][rng.usize(0..16)];
+    }
+}
+
+/// A full record of choices.
+pub(super) fn draw_choices(rng: &mut Rng) -> Rec {
+    let [bytes @ .., _, _] = rng.u64(..).to_le_bytes();
+    Rec::Choices { len: 6, bytes }
+}
+
+/// A program in the making.
+struct Scene<'a> {
+    menu: &'a Menu,
+    deck: Deck,
+    pool: Pool,
+    world: World,
+    /// How many tasks race.
+    tasks: u8,
+    length: usize,
+    prog: &'a mut Prog,
+    rng: &'a mut Rng,
+}
+
+/// Calls that can race at once.
+const MAX_RACERS: usize = 5;
+
+impl<'a> Scene<'a> {
+    fn play(&mut self) {
+        let races = !chance(self.rng, 24);
+        while self.prog.records.len() < self.length {
+            for _ in 0..self.rng.u8(1..=3) {
+                self.solo();
+            }
+            if races {
+                self.race();
+            }
+        }
+        self.prog.records.truncate(MAX_CALLS);
+    }
+
+    /// A call with nothing beside it.
+    fn solo(&mut self) {
+        let task = if chance(self.rng, 208) { 0 } else { self.rng.u8(0..self.tasks) };
+        let shape = self.pick();
+        self.provide(shape, task);
+        self.push(shape, task);
+    }
+
+    /// Calls that run at once: what they need is made before, and none sees what another did.
+    fn race(&mut self) {
+        let nr = [2, 3, 3, 4, 4, 5, 5, 5][self.rng.usize(0..8)];
+        let mut racers = [self.pick(); MAX_RACERS];
+        for i in 0..nr {
+            // Different calls make the better race, and nobody has seen a mapping being made.
+            for _ in 0..4 {
+                racers[i] = self.pick();
+                let again = racers[..i].iter().any(|other| other.op.nr == racers[i].op.nr);
+                if !again && racers[i].effect != Effect::Maps {
+                    break;
+                }
+            }
+        }
+        let racers = &racers[..nr];
+        for shape in racers {
+            self.provide(shape, 0);
+        }
+
+        let mut before = self.world;
+        let first = self.rng.u8(0..NR_USER_TASKS as u8);
+        let first = if chance(self.rng, 208) { 0 } else { first };
+        for (i, shape) in racers.iter().enumerate() {
+            let turn = if chance(self.rng, 192) { i as u8 } else { self.rng.u8(..) };
+            let task = (first + turn % self.tasks) % NR_USER_TASKS as u8;
+            let call = Call { concurrent: true, ..call(shape, &self.pool, &before, task, self.rng) };
+            before.reserve(shape, &call);
+            self.world.apply(shape, &call);
+            self.prog.records.push(Rec::Call(call));
+        }
+    }
+
+    /// Makes what a call needs, if it can be made.
+    fn provide(&mut self, shape: &Shape, task: u8) {
+        if self.prog.records.len() >= MAX_CALLS || self.world.feasible(shape) || chance(self.rng, 12) {
+            return;
+        }
+        if let Some(slot) = shape.needs.filter(|slot| self.world.filled(slot.kind) == 0) {
+            self.provide_by(|s| s.fills.is_some_and(|fills| fills.kind == slot.kind), task);
+        }
+        if shape.needs_pages() && self.world.mapped == 0 {
+            self.provide_by(|s| s.effect == Effect::Maps, task);
+            if chance(self.rng, 128) {
+                self.provide_by(Shape::touches, task);
+            }
+        }
+    }
+
+    /// A call of some operation for which a condition holds, in the deck or not.
+    fn provide_by(&mut self, wanted: impl Fn(&Shape) -> bool, task: u8) {
+        let mut sum = 0;
+        let mut chosen = None;
+        for shape in self.menu.shapes.iter().filter(|s| s.weight > 0 && wanted(s)) {
+            sum += u32::from(shape.weight);
+            if self.rng.u32(0..sum) < shape.weight.into() {
+                chosen = Some(shape);
+            }
+        }
+        if let Some(shape) = chosen {
+            self.provide(shape, task);
+            self.push(shape, task);
+        }
+    }
+
+    fn pick(&mut self) -> &'a Shape {
+        &self.menu.shapes[self.deck.draw(self.rng)]
+    }
+
+    fn push(&mut self, shape: &Shape, task: u8) {
+        let call = call(shape, &self.pool, &self.world, task, self.rng);
+        self.world.apply(shape, &call);
+        self.prog.records.push(Rec::Call(call));
+    }
+}

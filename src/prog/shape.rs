@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What calls need and what they leave behind, as far as the system call table tells.
+//!
+//! Only the generator asks, to make calls that succeed more often than not.  So a guess is enough,
+//! and a new operation named like its kin needs no line here.
+
+use super::{Call, Target};
+use crate::entry::{ArgDesc, ArgKind, HandleKind, OPS, Op};
+use crate::limits::{HPAGE_PMD_NR, NR_HANDLES, TASK_SIZE};
+use fastrand::Rng;
+
+const _: () = assert!(TASK_SIZE <= 64 && NR_HANDLES <= 8, "World has one bit each");
+
+/// What a call does to the pages it names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Effect {
+    Maps,
+    Unmaps,
+    Moves,
+    None,
+}
+
+/// A slot argument.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Slot {
+    pub(super) arg: u8,
+    pub(super) kind: HandleKind,
+}
+
+/// An operation, seen from its neighbours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) op: &'static Op,
+    pub(super) weight: u8,
+    pub(super) effect: Effect,
+    /// Which argument is the address, which the length.
+    pub(super) addr: Option<u8>,
+    pub(super) len: Option<u8>,
+    /// Which argument is the order of what fills the slot.
+    pub(super) order: Option<u8>,
+    /// A slot that has to be filled.
+    pub(super) needs: Option<Slot>,
+    /// A slot that is filled then.
+    pub(super) fills: Option<Slot>,
+    /// The slot it needs is empty then.
+    pub(super) frees: bool,
+    /// By argument, an index of its name among all names of arguments.
+    pub(super) names: [u8; 5],
+}
+
+impl Shape {
+    /// Whether it works on pages that have to be mapped.
+    pub(super) fn needs_pages(&self) -> bool {
+        self.addr.is_some() && self.effect != Effect::Maps
+    }
+
+    /// Whether it touches one page and no more: load and store.
+    pub(super) fn touches(&self) -> bool {
+        self.needs_pages() && self.len.is_none() && self.needs.is_none() && self.fills.is_none()
+    }
+}
+
+/// Kinds of handles whose slots are always filled.
+pub(super) fn always_filled(kind: HandleKind) -> bool {
+    kind == HandleKind::File
+}
+
+fn shape(op: &'static Op, weight: u8, all_names: &mut Vec<&'static ArgDesc>) -> Shape {
+    let find = |name| op.args.iter().position(|arg| arg.name == name).map(|i| i as u8);
+    let handle = |wanted: bool| {
+        op.args.iter().enumerate().find_map(|(i, arg)| match arg.kind {
+            ArgKind::Handle { kind, new } if new == wanted => Some(Slot { arg: i as u8, kind }),
+            _ => None,
+        })
+    };
+    let mut names = [0; 5];
+    for (id, arg) in names.iter_mut().zip(op.args) {
+        *id = all_names.iter().position(|other| other.name == arg.name).unwrap_or_else(|| {
+            all_names.push(arg);
+            all_names.len() - 1
+        }) as u8;
+    }
+    let object = handle(false).filter(|slot| !always_filled(slot.kind));
+    // Splicing into a pipe makes it.
+    let splices = op.name == "vmsplice";
+    Shape {
+        op,
+        weight,
+        effect: match op.name {
+            "munmap" => Effect::Unmaps,
+            "mremap" => Effect::Moves,
+            name if name.ends_with("mmap") => Effect::Maps,
+            _ => Effect::None,
+        },
+        addr: find("addr"),
+        len: find("len").filter(|_| find("addr").is_some()),
+        order: find("order"),
+        needs: object.filter(|_| !splices),
+        fills: handle(true).or(object.filter(|_| splices)),
+        frees: ["_put", "_close", "_unregister"].iter().any(|end| op.name.ends_with(end))
+            || op.name.starts_with("unpin"),
+        names,
+    }
+}
+
+/// Which value most calls of a program have for an argument, and in how many programs of 256.
+fn favourite(desc: &ArgDesc) -> (u8, u16) {
+    let last = (desc.kind.values() - 1) as u8;
+    match (desc.kind, desc.name) {
+        (_, "order") => (last, 160),
+        (_, "prot") => (last, 192),
+        (ArgKind::Enum(_) | ArgKind::OneOf(_) | ArgKind::Handle { .. }, _) => (0, 144),
+        (_, "pgoff") => (0, 192),
+        _ => (0, 0),
+    }
+}
+
+/// All operations, as a target weighs them.
+#[derive(Debug)]
+pub(super) struct Menu {
+    pub(super) shapes: Vec<Shape>,
+    /// By the name of an argument: number of values, and [`favourite`].
+    pub(super) tastes: Vec<(u8, u8, u16)>,
+    /// Each operation as often as it weighs.
+    deck: Deck,
+    by_nr: [u8; 256],
+}
+
+impl Menu {
+    /// Different names of arguments the table may have.
+    pub(super) const NAMES: usize = 32;
+    /// Operations the table may have.
+    pub(super) const OPS: usize = 64;
+
+    /// The operations of a target, less those of `without`.
+    pub(super) fn new(target: &Target, without: &[u8]) -> Menu {
+        let weight = |op: &Op| match target.weights.iter().find(|(name, _)| *name == op.name) {
+            Some((_, weight)) if !without.contains(&op.nr) => *weight,
+            _ => 0,
+        };
+        let mut names = Vec::new();
+        let shapes: Vec<Shape> = OPS.iter().map(|op| shape(op, weight(op), &mut names)).collect();
+        assert!(names.len() <= Menu::NAMES && shapes.len() <= Menu::OPS);
+        let tastes = names.iter().map(|desc| {
+            let (best, chance) = favourite(desc);
+            (desc.kind.values().min(255) as u8, best, chance)
+        });
+        let mut deck = Deck::default();
+        let mut by_nr = [0; 256];
+        for (i, shape) in shapes.iter().enumerate() {
+            by_nr[shape.op.nr as usize] = i as u8;
+            deck.add(i, shape.weight);
+        }
+        Menu { tastes: tastes.collect(), shapes, deck, by_nr }
+    }
+
+    /// Where a shape is in `shapes`.
+    pub(super) fn index(&self, shape: &Shape) -> usize {
+        self.by_nr[shape.op.nr as usize].into()
+    }
+
+    pub(super) fn shape(&self, call: &Call) -> &Shape {
+        &self.shapes[self.by_nr[call.op as usize] as usize]
+    }
+
+    /// Any operation of the target.
+    pub(super) fn pick(&self, rng: &mut Rng) -> &Shape {
+        &self.shapes[self.deck.draw(rng)]
+    }
+}
+
+/// Cards to draw from: operations by index, each as often as it weighs.
+#[derive(Debug)]
+pub(super) struct Deck {
+    cards: [u8; 512],
+    len: usize,
+}
+
+impl Default for Deck {
+    fn default() -> Deck {
+        Deck { cards: [0; 512], len: 0 }
+    }
+}
+
+impl Deck {
+    /// Adds an operation; what there is no room for is left out.
+    pub(super) fn add(&mut self, index: usize, weight: u8) {
+        let end = self.cards.len().min(self.len + usize::from(weight));
+        self.cards[self.len..end].fill(index as u8);
+        self.len = end;
+    }
+
+    /// The index of some operation.
+    pub(super) fn draw(&self, rng: &mut Rng) -> usize {
+        self.cards[rng.usize(0..self.len.max(1))].into()
+    }
+
+    /// Operations that were added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// What the calls so far have left, if they succeeded and in this order.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct World {
+    /// Pages that are mapped, one bit a page.
+    pub(super) mapped: u64,
+    /// Slots that are filled, one bit a slot, by kind.
+    filled: [u8; 6],
+    /// Pages of what is in a slot; 0: unknown.
+    sizes: [[u8; NR_HANDLES]; 6],
+    /// Slots that a racing call is about to fill.
+    reserved: [u8; 6],
+}
+
+impl World {
+    pub(super) fn after<'c>(menu: &Menu, calls: impl Iterator<Item = &'c Call>) -> World {
+        let mut world = World::default();
+        calls.for_each(|call| world.apply(menu.shape(call), call));
+        world
+    }
+
+    /// Slots of a kind that are filled.
+    pub(super) fn filled(&self, kind: HandleKind) -> u8 {
+        if always_filled(kind) { u8::MAX } else { self.filled[kind as usize] }
+    }
+
+    /// Slots of a kind that are filled, or will be.
+    pub(super) fn busy(&self, kind: HandleKind) -> u8 {
+        self.filled(kind) | self.reserved[kind as usize]
+    }
+
+    /// Pages of the object a call is about; `None`: it is not, or they are unknown.
+    pub(super) fn size(&self, shape: &Shape, args: &[u8; 5]) -> Option<u8> {
+        let slot = shape.needs?;
+        Some(self.sizes[slot.kind as usize][args[slot.arg as usize] as usize]).filter(|size| *size > 0)
+    }
+
+    /// A call that races with those drawn next: they see it only in the slots they would fill.
+    pub(super) fn reserve(&mut self, shape: &Shape, call: &Call) {
+        if let Some(slot) = shape.fills {
+            self.reserved[slot.kind as usize] |= 1 << call.args[slot.arg as usize];
+        }
+    }
+
+    /// Whether a call of this shape can succeed.
+    pub(super) fn feasible(&self, shape: &Shape) -> bool {
+        shape.needs.is_none_or(|slot| self.filled(slot.kind) != 0) && (!shape.needs_pages() || self.mapped != 0)
+    }
+
+    pub(super) fn apply(&mut self, shape: &Shape, call: &Call) {
+        let arg = |i: u8| call.args[i as usize];
+        if let Some(addr) = shape.addr {
+            // Lengths begin with 1.
+            let pages = pages(arg(addr), shape.len.map_or(1, |len| arg(len) + 1));
+            match shape.effect {
+                Effect::Maps => self.mapped |= pages,
+                Effect::Unmaps => self.mapped &= !pages,
+                Effect::Moves => {
+                    let to = call.args[shape.op.args.len() - 1];
+                    self.mapped = self.mapped & !pages | pages >> arg(addr) << to;
+                }
+                Effect::None => {}
+            }
+        }
+        if let Some(slot) = shape.fills {
+            self.filled[slot.kind as usize] |= 1 << arg(slot.arg);
+            self.sizes[slot.kind as usize][arg(slot.arg) as usize] = shape.order.map_or(0, |order| 1 << arg(order));
+        }
+        if let Some(slot) = shape.needs.filter(|_| shape.frees) {
+            self.filled[slot.kind as usize] &= !(1 << arg(slot.arg));
+        }
+    }
+}
+
+/// The bits of some pages.
+pub(super) fn pages(addr: u8, len: u8) -> u64 {
+    const { assert!(HPAGE_PMD_NR * 2 < 64) };
+    (((1_u128 << len) - 1) << addr) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prog::TARGETS;
+
+    #[test]
+    fn the_table_tells_what_calls_need() {
+        let menu = Menu::new(&TARGETS[0], &[]);
+        let get = |name: &str| *menu.shapes.iter().find(|s| s.op.name == name).expect("in the table");
+        let kinds = |name: &str| {
+            let s = get(name);
+            (s.needs.map(|s| s.kind), s.fills.map(|s| s.kind), s.frees)
+        };
+        assert_eq!(kinds("mmap"), (None, None, false));
+        assert_eq!(kinds("ftruncate"), (None, None, false));
+        assert_eq!(kinds("ttm_bo_create"), (None, Some(HandleKind::Bo), false));
+        assert_eq!(kinds("ttm_bo_mmap"), (Some(HandleKind::Bo), None, false));
+        assert_eq!(kinds("dma_buf_export"), (Some(HandleKind::Bo), Some(HandleKind::DmaBuf), false));
+        assert_eq!(kinds("vmsplice"), (None, Some(HandleKind::Pipe), false));
+        for (name, kind) in [
+            ("ttm_bo_put", HandleKind::Bo),
+            ("dma_buf_put", HandleKind::DmaBuf),
+            ("pipe_close", HandleKind::Pipe),
+            ("unpin_user_pages", HandleKind::Pins),
+            ("io_uring_unregister", HandleKind::Buf),
+        ] {
+            assert_eq!(kinds(name), (Some(kind), None, true), "{name}");
+        }
+        let effects = |e| menu.shapes.iter().filter(|s| s.effect == e).map(|s| s.op.name).collect::<Vec<_>>();
+        assert_eq!(effects(Effect::Maps), ["mmap", "devdax_mmap", "ttm_bo_mmap", "dma_buf_mmap"]);
+        let touches: Vec<_> = menu.shapes.iter().filter(|s| s.touches()).map(|s| s.op.name).collect();
+        assert_eq!(touches, ["load", "store"]);
+        for kind in [HandleKind::Bo, HandleKind::Pipe, HandleKind::DmaBuf, HandleKind::Pins, HandleKind::Buf] {
+            assert!(menu.shapes.iter().any(|s| s.fills.is_some_and(|slot| slot.kind == kind)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_world_follows_the_calls() {
+        let prog = crate::prog::Script::parse(
+            "0: ttm_bo_create(bo=b1)\n0: ttm_bo_mmap(bo=b1, addr=va8, len=4)\n0: mremap(addr=va8, len=2, new=va63)\n\
+             0: munmap(addr=va10, len=1)\n0: ttm_bo_create(bo=b0)\n0: ttm_bo_put(bo=b1)\n",
+        );
+        let prog = prog.expect("a program").prog;
+        let world = World::after(&Menu::new(&TARGETS[0], &[]), prog.calls());
+        assert_eq!(world.mapped, 1 << 63 | 1 << 11);
+        assert_eq!(world.filled(HandleKind::Bo), 1);
+        assert_eq!(world.filled(HandleKind::File), 255);
+    }
+}

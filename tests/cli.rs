@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The command line, as one types it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const QUIET: &str =
+    "0: mmap(addr=va8, len=1, prot=r|w, map=anon)\n0: store(addr=va8, value=7)\n0: load(addr=va8)\n0: load(addr=va9)\n";
+
+/// A pinned page is copied at a write fault, so that the device goes on writing into the old one.
+const LOST: &str = "\
+0: mmap(addr=va8, len=1, prot=r|w, map=anon)
+0: store(addr=va8, value=1)
+0: pin_user_pages(pins=g0, addr=va8, len=1, flags=write)
+0: mprotect(addr=va8, len=1, prot=r)
+0: mprotect(addr=va8, len=1, prot=r|w)
+0: store(addr=va8, value=2)
+0: pins_write(pins=g0, value=3)
+0: load(addr=va8)
+";
+const LOST_KERNEL: &str = "newest -wp-exclusive";
+const LOST_TITLE: &str = "lost-write in access_user";
+
+/// A folder of a test's own.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(test: &str) -> Dir {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(test);
+        _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Dir(path)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        fs::write(self.0.join(name), content).unwrap();
+        self
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs gupfuzz in the folder: exit code, standard output, standard error.
+    fn gupfuzz(&self, args: &[&str]) -> (i32, String, String) {
+        let out = Command::new(env!("CARGO_BIN_EXE_gupfuzz")).current_dir(&self.0).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
+    }
+}
+
+#[track_caller]
+fn has(text: &str, part: &str) {
+    assert!(text.contains(part), "{part:?} is not in:\n{text}");
+}
+
+#[test]
+fn silent_programs_replay_with_0() {
+    let dir = Dir::new("silent");
+    dir.file("a.prog", QUIET);
+    assert_eq!(dir.gupfuzz(&["replay", "a.prog"]), (0, "silent on newest\n".into(), String::new()));
+    assert_eq!(dir.gupfuzz(&["replay", "a.prog", "--kernel", "v6.1"]).1, "silent on v6.1\n");
+    let (code, out, _) = dir.gupfuzz(&["replay", "a.prog", "a.prog"]);
+    assert_eq!((code, out.as_str()), (0, "a.prog: silent on newest\na.prog: silent on newest\n"));
+}
+
+#[test]
+fn violations_replay_with_1_and_what_is_not_met_with_3() {
+    let dir = Dir::new("violation");
+    dir.file("plain.prog", LOST);
+    let (code, out, _) = dir.gupfuzz(&["replay", "plain.prog", "--kernel", LOST_KERNEL]);
+    assert_eq!(code, 1);
+    has(&out, LOST_TITLE);
+    has(&out, "gupfuzz replay --kernel \"newest -wp-exclusive\" plain.prog");
+
+    let headers =
+        |expect: &str, silent: &str| format!("kernel: {LOST_KERNEL}\nsilent: {silent}\nexpect: {expect}\n{LOST}");
+    dir.file("met.prog", headers(LOST_TITLE, "newest; v6.1"));
+    let (code, out, _) = dir.gupfuzz(&["replay", "met.prog"]);
+    assert_eq!(code, 1);
+    has(&out, "silent on newest\nsilent on v6.1\n");
+
+    dir.file("expect.prog", headers("use-after-recycle in f", "newest"));
+    let (code, out, _) = dir.gupfuzz(&["replay", "expect.prog"]);
+    assert_eq!(code, 3);
+    has(&out, "not met: expected use-after-recycle in f on newest -wp-exclusive, found lost-write in access_user");
+    // On another kernel the file says nothing.
+    assert_eq!(dir.gupfuzz(&["replay", "expect.prog", "--kernel", "v6.12"]).0, 0);
+    assert_eq!(dir.gupfuzz(&["replay", "expect.prog", "--kernel", LOST_KERNEL]).0, 3);
+
+    dir.file("silent.prog", format!("silent: v6.1; {LOST_KERNEL}\n{LOST}"));
+    let (code, out, _) = dir.gupfuzz(&["replay", "silent.prog"]);
+    assert_eq!(code, 3);
+    has(&out, "not met: expected silence on newest -wp-exclusive, found lost-write");
+
+    dir.file("missing.prog", format!("expect: {LOST_TITLE}\n{LOST}"));
+    let (code, out, _) = dir.gupfuzz(&["replay", "missing.prog"]);
+    assert_eq!(
+        (code, out.lines().last()),
+        (3, Some("not met: expected lost-write in access_user on newest, found silent"))
+    );
+}
+
+#[test]
+fn every_seed_of_a_burst_is_tried() {
+    let dir = Dir::new("burst");
+    // Pinning races with mprotect: it fails if it comes second.
+    let race = LOST
+        .replace("flags=write)\n", "flags=write) &\n")
+        .replace("0: mprotect(addr=va8, len=1, prot=r)\n", "1: mprotect(addr=va8, len=1, prot=r) &\n");
+    let replay = |seed: u32, burst: u32| {
+        dir.file("a.prog", format!("kernel: {LOST_KERNEL}\nschedule: pos seed={seed} burst={burst}\n{race}"));
+        dir.gupfuzz(&["replay", "a.prog"])
+    };
+    let silent = (0..16).find(|seed| replay(*seed, 1).0 == 0).expect("some interleaving is silent");
+    let (code, out, _) = replay(silent, 16);
+    assert_eq!(code, 1, "{out}");
+}
+
+#[test]
+fn observe_prints_what_user_space_saw() {
+    let dir = Dir::new("observe");
+    dir.file("a.prog", QUIET);
+    let (_, out, _) = dir.gupfuzz(&["replay", "a.prog", "--observe"]);
+    let expected = "\
+0: mmap(addr=va8, len=1, prot=r|w, map=anon, file=f0)         = 0
+0: store(addr=va8, value=7)                                   = 0  stores 7
+0: load(addr=va8)                                             = 7  loads 7
+0: load(addr=va9)                                       = -EFAULT
+silent on newest
+";
+    assert_eq!(out, expected);
+
+    let disk = "0: mmap(addr=va8, len=2, prot=r|w, map=anon)\n0: store(addr=va8, value=7)\n0: dio_write(addr=va8, len=1, block=1)\n\
+                0: dio_read(addr=va9, len=1, block=1)\n0: load(addr=va9)\n";
+    let (_, out, _) = dir.file("disk.prog", disk).gupfuzz(&["replay", "disk.prog", "--observe"]);
+    has(&out, "device reads 7");
+    has(&out, "device writes 7");
+    has(&out, "loads 7");
+}
+
+#[test]
+fn steps_prints_every_step() {
+    let dir = Dir::new("steps");
+    let (code, out, _) = dir.file("a.prog", QUIET).gupfuzz(&["replay", "a.prog", "--steps"]);
+    assert_eq!(code, 0);
+    has(&out, " step  task");
+    has(&out, "mm/");
+    has(&out, "load(addr=va8) begins");
+    let steps: Vec<u32> = out.lines().filter_map(|l| l.get(..5)?.trim().parse().ok()).collect();
+    assert_eq!(steps, (1..=steps.len() as u32).collect::<Vec<_>>());
+    assert!(steps.len() > 20);
+}
+
+#[test]
+fn pack_and_show_are_inverse() {
+    let dir = Dir::new("pack");
+    dir.file("a.prog", format!("# a comment\nkernel: v6.1\nexpect: x\n{QUIET}"));
+    let (code, out, err) = dir.gupfuzz(&["pack", "a.prog", "-o", "a.bin"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    has(&err, "dropped, as bytes hold none: `kernel:`, `expect:`, comments");
+    let (code, shown, err) = dir.gupfuzz(&["show", "a.bin"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(shown.starts_with("schedule: pos seed=0x0\n\n0: mmap(addr=va8"), "{shown}");
+    dir.file("b.prog", &shown);
+    assert_eq!(dir.gupfuzz(&["show", "b.prog"]).1, shown, "text is shown as it is");
+    assert_eq!(dir.gupfuzz(&["show", "a.prog"]).1.lines().next(), Some("kernel: v6.1"));
+    assert_eq!(dir.gupfuzz(&["pack", "b.prog", "--out", "b.bin"]).0, 0);
+    assert_eq!(fs::read(dir.0.join("a.bin")).unwrap(), fs::read(dir.0.join("b.bin")).unwrap());
+    assert_eq!(dir.gupfuzz(&["replay", "a.bin"]), (0, "silent on newest\n".into(), String::new()));
+}
+
+#[test]
+fn any_bytes_are_a_program() {
+    let dir = Dir::new("bytes");
+    dir.file("empty", "").file("zeros", [0; 100]).file("ones", [0xff; 3000]).file("large", vec![7; (1 << 20) + 1]);
+    for file in ["empty", "zeros", "ones"] {
+        assert_eq!(dir.gupfuzz(&["replay", file]).0, 0, "{file}");
+    }
+    let (code, _, err) = dir.gupfuzz(&["replay", "large"]);
+    assert_eq!(code, 0);
+    has(&err, "large: warning: only the first 1048576 bytes are read");
+}
+
+#[test]
+fn unusable_files_say_where_and_what_was_expected() {
+    let dir = Dir::new("unusable");
+    let large = "#\n".repeat(1 << 20);
+    let long = "0: load(addr=va8)\n".repeat(65);
+    for (content, message) in [
+        ("0: load(addr=va8)\n0: laod(addr=va8)\n", "a.prog:2:4: unknown operation `laod`, did you mean `load`?"),
+        ("0: load(addr=va64)\n", "expected va0 to va63"),
+        ("kernel: v5.11\n", "a.prog:1: kernel: no kernel is called `v5.11`; expected newest, v5.7"),
+        ("# x\nsilent: newest; newest -x\n", "a.prog:2: silent: no fix is called `x`"),
+        ("0: load(addr=va8) \u{1b}[31m\n", "a.prog:1:19: control character U+001B"),
+        (&large, "a.prog: more than 1048576 bytes"),
+    ] {
+        let (code, out, err) = dir.file("a.prog", content).gupfuzz(&["replay", "a.prog"]);
+        assert_eq!((code, out.as_str()), (2, ""), "{message}: {err}");
+        has(&err, message);
+        assert!(!err.contains('\u{1b}'));
+    }
+    let (code, _, err) = dir.file("a.prog", b"0: execve()\n\xff\n").gupfuzz(&["show", "a.prog"]);
+    assert_eq!(code, 2);
+    has(&err, "a.prog:2: expected text, found bytes that are not UTF-8");
+    let (code, _, err) = dir.file("a.prog", long).gupfuzz(&["replay", "a.prog"]);
+    assert_eq!(code, 0);
+    has(&err, "a.prog: warning: line 65: more than 64 calls");
+    for args in [&["replay", "none.prog"][..], &["show", "."], &["pack", "a.prog", "-o", "no/where"]] {
+        let (code, out, err) = dir.gupfuzz(args);
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        assert!(err.starts_with("gupfuzz: ") || err.contains("warning"), "{err}");
+    }
+    // One bad file does not keep the others from being run, but it is the result.
+    let (code, out, _) = dir.gupfuzz(&["replay", "none.prog", "a.prog"]);
+    assert_eq!((code, out.as_str()), (2, "a.prog: silent on newest\n"));
+}
+
+#[test]
+fn unusable_arguments_are_refused_with_2() {
+    let dir = Dir::new("arguments");
+    for (args, message) in [
+        (&["run", "xx"][..], "expected one of ttm, mm"),
+        (&["run", "mm", "--kernel", "v9"], "no kernel is called `v9`"),
+        (&["run", "mm", "--kernel", "newest -wp-refcount"], "makes no sense without"),
+        (&["run", "mm", "--runs", "x"], "expected a number"),
+        (&["run", "mm", "--time", "-1"], ""),
+        (&["run", "mm", "--time=nan"], "expected a number of seconds"),
+        (&["run", "mm", "--jobs", "0"], "1..=1024"),
+        (&["run", "mm", "--until", "x", "--keep-going"], "cannot be used with"),
+        (&["run", "mm", "--runs=1", "--out", "/dev/null/x"], "/dev/null/x"),
+        (&["replay"], "<FILE>..."),
+        (&["list", "all"], "ops, fixes, kernels, oracles, targets"),
+        (&["pack", "a.prog"], "--out <FILE>"),
+        (&[], "Usage"),
+    ] {
+        let (code, out, err) = dir.gupfuzz(args);
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        has(&err, message);
+    }
+    assert_eq!(dir.gupfuzz(&["--help"]).0, 0);
+}
+
+#[test]
+fn run_finds_writes_and_explains() {
+    let dir = Dir::new("run");
+    let args = ["run", "ttm", "--kernel", "v5.12", "--jobs", "2", "--out", "found", "--until", "use-after-recycle"];
+    let (code, out, _) = dir.gupfuzz(&args);
+    assert_eq!(code, 1);
+    has(&out, "BUG: KASAN: use-after-recycle in ");
+    has(&out, "\nprograms ");
+    let found = dir.0.join("found");
+    let files: Vec<_> = fs::read_dir(&found).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let name = files[0].file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("use-after-recycle-in-") && name.ends_with(".prog"));
+    has(&out, &format!("\nreplay:   gupfuzz replay --kernel \"v5.12\" found/{name}\n"));
+    let text = fs::read_to_string(&files[0]).unwrap();
+    has(&text, "kernel: v5.12\n");
+    has(&text, "expect: use-after-recycle in ");
+    assert!(!text.contains("burst"), "{text}");
+    let (code, again, err) = dir.gupfuzz(&["replay", files[0].to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    has(&again, "BUG: KASAN: use-after-recycle in ");
+}
+
+#[test]
+fn run_never_overwrites_another_program() {
+    let dir = Dir::new("overwrite");
+    let args = ["run", "ttm", "--kernel", "v5.12", "--jobs", "1"];
+    assert_eq!(dir.gupfuzz(&args).0, 1);
+    let [name] = &dir.names()[..] else { panic!("{:?}", dir.names()) };
+    let text = dir.read(name);
+    dir.file(name, "mine");
+    assert_eq!(dir.gupfuzz(&args).0, 1);
+    assert_eq!(dir.gupfuzz(&args).0, 1);
+    let second = name.replace(".prog", "-2.prog");
+    assert_eq!(dir.names(), [second.as_str(), name]);
+    assert_eq!((dir.read(name), dir.read(&second)), ("mine".into(), text));
+}
+
+#[test]
+fn one_job_and_one_seed_give_one_result() {
+    let dir = Dir::new("determinism");
+    let run = |args: &[&str]| dir.gupfuzz(&[&["run", "mm", "--digest", "--jobs"], args].concat());
+    let (code, out, _) = run(&["1", "--seed", "7", "--runs", "3000"]);
+    assert_eq!(code, 0);
+    has(&out, "programs                       3000\n");
+    has(&out, "\ndigest ");
+    assert_eq!(out.lines().last(), Some("silent"));
+    assert_eq!(run(&["1", "--seed=0x7", "--runs=3_000"]).1, out);
+    assert_ne!(run(&["1", "--seed", "8", "--runs", "3000"]).1, out);
+    let two = ["2", "--seed", "7", "--runs", "3001", "--keep-going"];
+    let (_, out, _) = run(&two);
+    has(&out, "programs                       3001\n");
+    assert_eq!(run(&two).1, out);
+}
+
+#[test]
+fn run_ends_at_its_bounds() {
+    let dir = Dir::new("bounds");
+    let (code, out, err) = dir.gupfuzz(&["run", "ttm", "--runs", "500", "--until", "nothing"]);
+    assert_eq!((code, out.lines().last()), (0, Some("no violation with `nothing` in its title")), "{err}");
+    let (code, out, _) = dir.gupfuzz(&["run", "mm", "--time", "0.1"]);
+    assert_eq!((code, out.lines().last()), (0, Some("silent")));
+    assert_eq!(dir.gupfuzz(&["run", "mm", "--runs", "0"]).0, 0);
+    assert_eq!(dir.names(), [""; 0]);
+}
+
+#[test]
+fn keep_going_collects_a_program_a_title() {
+    let dir = Dir::new("keep_going");
+    let args = ["run", "ttm", "--kernel", "v5.12", "--runs", "6000", "--keep-going"];
+    let (code, out, err) = dir.gupfuzz(&args);
+    assert_eq!(code, 1, "{out}{err}");
+    has(&out, "programs                       6000\n");
+    for file in dir.names() {
+        let title = file.trim_end_matches(".prog").replacen("-in-", " in ", 1);
+        has(&out, &format!(" times {title}, ./{file}\n"));
+        assert_eq!(dir.gupfuzz(&["replay", &file]).0, 1);
+    }
+    let last = format!("{} different violations", dir.names().len());
+    assert_eq!(out.lines().last(), Some(last.as_str()));
+}
+
+#[test]
+fn lists_are_tables() {
+    let dir = Dir::new("list");
+    for (what, part) in [
+        ("ops", "7   store                    addr=va0..va63 value=0..255"),
+        ("fixes", "gup-fast-recheck-pte"),
+        ("kernels", "v5.12"),
+        ("oracles", "corpus/stories/"),
+        ("targets", "\nmm      anonymous"),
+    ] {
+        let (code, out, err) = dir.gupfuzz(&["list", what]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        has(&out, part);
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let dir = Dir::new("pipe");
+    dir.file("a.prog", QUIET.repeat(16));
+    for args in [&["list", "fixes"][..], &["replay", "--steps", "a.prog"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gupfuzz"))
+            .current_dir(&dir.0)
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
+    }
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The house rules that a machine can check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn files(under: &str, ending: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(under)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no *{ending} under {under}");
+    found
+}
+
+fn room_of(path: &Path) -> String {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let first = path.strip_prefix(src).unwrap().components().next().unwrap();
+    first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+/// The rooms, lowest first, those of a row from left to right.
+const ROWS: &[&[&str]] = &[
+    &["limits", "fixes", "trace"],
+    &["arch"],
+    &["kernel"],
+    &["mm", "fs", "dma_buf"],
+    &["ttm", "io_uring"],
+    &["entry"],
+    &["oracles", "prog"],
+    &["report"],
+    &["init"],
+    &["fuzz", "main", "cli", "lib"],
+];
+
+/// May `from` import `to`?  Any row below; in its own row what stands to the left.
+fn may_import(from: &str, to: &str) -> bool {
+    let place = |room: &str| {
+        ROWS.iter()
+            .enumerate()
+            .find_map(|(row, rooms)| rooms.iter().position(|r| *r == room).map(|column| (row, column)))
+            .unwrap_or_else(|| panic!("room {room} has no place in tests/tidy.rs"))
+    };
+    let ((from_row, from_column), (to_row, to_column)) = (place(from), place(to));
+    to_row < from_row || to_row == from_row && to_column <= from_column
+}
+
+#[test]
+fn imports_point_down_or_left() {
+    assert!(may_import("mm", "kernel") && may_import("fs", "mm") && !may_import("mm", "fs"));
+    for (path, text) in files("src", ".rs") {
+        let room = room_of(&path);
+        if room == "lib" {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for (at, _) in code.match_indices("crate::") {
+                let to: String =
+                    code[at + 7..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                // Macros live at the root; everything else has a room.
+                let known = ROWS.iter().flat_map(|r| r.iter()).any(|r| *r == to);
+                if known {
+                    let place = format!("{}:{}", path.display(), number + 1);
+                    assert!(may_import(&room, &to), "{place}: {room} imports {to}, which is not below or left of it");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    for folder in ["src", "tests", "benches"] {
+        for (path, text) in files(folder, ".rs") {
+            let mut lines = text.lines();
+            assert_eq!(lines.next(), Some("// SPDX-License-Identifier: GPL-2.0-or-later"), "{}", path.display());
+            let head = lines.next().unwrap_or_default();
+            assert!(head.starts_with("//! "), "{}: the second line says what the file is", path.display());
+        }
+    }
+}
+
+/// Files of mm and ttm that stand for no one file of Linux.
+const OF_OUR_OWN: &[&str] =
+    &["mm/mod.rs", "mm/memory/fault.rs", "mm/memory/insert.rs", "mm/memory/zap.rs", "mm/gup/fast.rs", "mm/gup/slow.rs"];
+
+#[test]
+fn kernel_files_name_their_linux_file() {
+    for room in ["src/mm", "src/ttm", "src/fs", "src/dma_buf", "src/io_uring"] {
+        for (path, text) in files(room, ".rs") {
+            let head: String = text.lines().take_while(|l| l.starts_with("//")).collect();
+            let known = OF_OUR_OWN.iter().any(|own| path.ends_with(own));
+            assert!(known || head.contains("Linux: "), "{}: the head names no `Linux: <path>`", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    for (path, text) in files("src", ".rs") {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{}: {lines} lines", path.display());
+        let mut begin = None;
+        for (number, line) in text.lines().enumerate() {
+            let code = line.trim_start();
+            let indent = line.len() - code.len();
+            let is_fn = [
+                "fn ",
+                "pub fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "async fn ",
+                "pub(crate) async fn ",
+                "pub(super) async fn ",
+            ]
+            .iter()
+            .any(|start| code.starts_with(start));
+            if is_fn && line.ends_with('{') {
+                begin = Some((number, indent));
+            }
+            if let Some((from, at)) = begin
+                && line.len() == at + 1
+                && code == "}"
+            {
+                let length = number - from + 1;
+                assert!(length <= 90, "{}:{}: a function of {length} lines", path.display(), from + 1);
+                begin = None;
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_that_differs_from_run_to_run_reaches_a_run() {
+    let banned = ["HashMap", "HashSet", "Instant", "SystemTime", "std::sync", "std::thread", "env::var", "unsafe "];
+    for (path, text) in files("src", ".rs") {
+        let room = room_of(&path);
+        if room == "cli" || room == "main" {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in banned {
+                assert!(!code.contains(word), "{}:{}: {word} does not belong here", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn names_say_something() {
+    for (path, _) in files("src", ".rs") {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        for bad in ["utils", "util", "common", "core", "engine", "manager", "helpers", "misc", "context"] {
+            assert_ne!(name, bad, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_readme_stays_short() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let lines = readme.lines().count();
+    assert!(lines <= 150, "{lines} lines");
+}
