@@ -36,7 +36,7 @@ pub enum Kind {
     Policy,
     /// A wrong order that never was upstream: a canary for the oracles.
     Mutant,
-    /// Wrong upstream to this day; `newest` has it mended.
+    /// Wrong upstream to this day, or until the code went; `newest` has it mended.
     Open,
 }
 
@@ -176,6 +176,11 @@ fixes! {
         "a gutted buffer object loses its mappings before its pages",
         on "v7.2";
 
+    TtmHugeFits = "ttm-huge-fits", Open, (never),
+        "ttm_bo_vm_insert_huge() of v5.7 to v5.15 looks at neither the end of the area nor the offset's alignment",
+        "a huge entry of TTM lies inside its area, aligned as the object is",
+        on "v5.12";
+
     TtmMoveNoUnmap = "ttm-move-no-unmap", Mutant, (never),
         "Z24a", "a move leaves the mappings of the old placement",
         on "newest";
@@ -188,8 +193,8 @@ fixes! {
     TtmOpenNoRef = "ttm-open-no-ref", Mutant, (never),
         "Z24d", "vm_open takes no reference to the buffer object",
         on "newest";
-    TtmPrefaultPastEnd = "ttm-prefault-past-end", Mutant, (never),
-        "Z24e", "prefault goes on behind the end of the area",
+    TtmPrefaultUnreserved = "ttm-prefault-unreserved", Mutant, (never),
+        "Z24e", "prefault goes on after the fault has let go of the reservation",
         on "newest";
     TtmSwapoutNoUnmap = "ttm-swapout-no-unmap", Mutant, (never),
         "Z24f", "swapout copies and frees pages that are still mapped",

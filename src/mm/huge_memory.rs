@@ -24,6 +24,10 @@ pub(crate) async fn vmf_insert_pfn_pmd_prot(k: &Kernel, vma: &Vma, va: u8, pfn: 
         k.emit(Event::Bug { what: "bug-on-pfnmap-pmd", pfn: Some(pfn.pfn) });
         return VmFault::Sigbus;
     }
+    // Where the entry ends is the caller's business, to this day.
+    if !vma.contains(va) {
+        return VmFault::Sigbus;
+    }
     let p = PmdPtr::of(vma.mm, va);
     // As arch_needs_pgtable_deposit() on powerpc; elsewhere only anonymous memory has one.
     let Some(table) = pte_alloc_one(k, vma.mm, p.base()) else {

@@ -7,6 +7,8 @@
 //! (since ever), and a device that got the page by FOLL_PIN for writing writes memory the process
 //! sees as long as the pin lasts (v5.6 in principle; kept since v5.19).
 //!
+//! Nobody else's memory shows there, or takes what is stored there.
+//!
 //! Must catch: pages that change hands without being cleared; stores and pinned DMA that the owner's
 //! loads do not return.
 //! Must leave alone: whatever the process discards or replaces itself by munmap, mmap over it,
@@ -91,6 +93,13 @@ impl Oracle for PageOwner {
                         r.task
                     );
                     found.add(Violation::new("page_owner", "data-leak", r, message).frame(pfn, took, now));
+                }
+                if let Some((mm, va)) = at
+                    && !matches!(owner, Owner::Anon(_))
+                    && self.spaces.get(mm as usize).is_some_and(|s| (s.plain & !s.unstable) >> va & 1 != 0)
+                {
+                    let message = format!("va{va} of mm {mm} is anonymous memory, pfn {pfn} is not");
+                    found.add(Violation::new("page_owner", "foreign-memory", r, message).frame(pfn, took, now));
                 }
                 match (kind, at) {
                     (UseKind::Load, Some((mm, va))) => self.load(r, mm, va, value, found),

@@ -128,16 +128,22 @@ async fn ttm_bo_vm_fault_reserved(k: &Kernel, bdev: &TtmDevice, bo: u8, vma: &Vm
     if huge {
         return ttm_bo_vm_insert_huge(k, b, vma, vmf, first, write).await;
     }
-    let nr = (b.num_pages() - first).min(TTM_BO_VM_NUM_PREFAULT);
-    for i in 0..nr {
-        let va = vmf.va + i as u8;
-        if va >= vma.end && !k.fixed(Fix::TtmPrefaultPastEnd) || va as usize >= TASK_SIZE {
-            break;
+    let mut pages = [PageRef::default(); TTM_BO_VM_NUM_PREFAULT];
+    let nr = (b.num_pages() - first).min(TTM_BO_VM_NUM_PREFAULT).min((vma.end - vmf.va) as usize);
+    for (i, page) in pages[..nr].iter_mut().enumerate() {
+        *page = page_in(b, b.mem.get(), first + i).expect("populated");
+    }
+    for (i, page) in pages[..nr].iter().enumerate() {
+        let unreserved = i > 0 && k.fixed(Fix::TtmPrefaultUnreserved);
+        if unreserved {
+            mutex_unlock(k, resv(bo));
         }
-        let page = page_in(b, b.mem.get(), first + i).expect("populated");
-        let ret = ttm_insert(k, vma, va, page.pfn, write).await;
-        if ret != VmFault::NoPage && i == 0 {
-            return ret;
+        let ret = ttm_insert(k, vma, vmf.va + i as u8, page.pfn, write).await;
+        if unreserved {
+            mutex_lock(k, resv(bo)).await;
+        }
+        if ret != VmFault::NoPage {
+            break; // the CPU comes again, if it was the page that it wants
         }
     }
     VmFault::NoPage
@@ -152,27 +158,34 @@ async fn ttm_insert(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, write: bool) -> VmF
 }
 
 /// A huge entry, if the object is contiguous and aligned there.
-async fn ttm_bo_vm_insert_huge(k: &Kernel, bo: &TtmBo, vma: &Vma, vmf: Vmf, first: usize, write: bool) -> VmFault {
+///
+/// While TTM had huge faults (v5.7 to v5.15) nobody looked whether the entry ends inside the area, or
+/// whether address and offset in the object are aligned alike.
+async fn ttm_bo_vm_insert_huge(k: &Kernel, bo: &TtmBo, vma: &Vma, vmf: Vmf, offset: usize, write: bool) -> VmFault {
     enter!(k);
     let base = PmdPtr::of(vmf.mm, vmf.va).base();
-    let Some(first) = first.checked_sub((vmf.va - base) as usize) else {
+    let first = offset - offset % HPAGE_PMD_NR;
+    let fits = base + HPAGE_PMD_NR as u8 <= vma.end && offset - first == (vmf.va - base) as usize;
+    if !fits && (k.fixed(Fix::TtmHugeFits) || k.fixed(Fix::TtmOrderedPtes)) {
+        return VmFault::Fallback;
+    }
+    let page = |i| (first + i < bo.num_pages()).then(|| page_in(bo, bo.mem.get(), first + i)).flatten();
+    let Some(PageRef { pfn, .. }) = page(0) else {
         return VmFault::Fallback;
     };
-    let Some(page) = page_in(bo, bo.mem.get(), first) else {
-        return VmFault::Fallback;
-    };
-    let contiguous = (0..HPAGE_PMD_NR).all(|i| {
-        first + i < bo.num_pages() && page_in(bo, bo.mem.get(), first + i).is_some_and(|p| p.pfn == page.pfn.add(i))
-    });
-    if !contiguous || page.pfn.index() % HPAGE_PMD_NR != 0 || vma.flags.is_cow() {
+    let contiguous = (0..HPAGE_PMD_NR).all(|i| page(i).is_some_and(|p| p.pfn == pfn.add(i)));
+    if !contiguous || pfn.index() % HPAGE_PMD_NR != 0 || vma.flags.is_cow() {
         return VmFault::Fallback;
     }
     if k.fixed(Fix::TtmOrderedPtes) {
         for i in 0..HPAGE_PMD_NR {
-            ttm_insert(k, vma, base + i as u8, page.pfn.add(i), write).await;
+            ttm_insert(k, vma, base + i as u8, pfn.add(i), write).await;
         }
         return VmFault::NoPage;
     }
-    let pfn = PfnT { map: k.fixed(Fix::TtmPfnMapDev), ..PfnT::dev(page.pfn) };
-    vmf_insert_pfn_pmd_prot(k, vma, base, pfn, write).await
+    let pfn = PfnT { map: k.fixed(Fix::TtmPfnMapDev), ..PfnT::dev(pfn) };
+    match vmf_insert_pfn_pmd_prot(k, vma, base, pfn, write).await {
+        VmFault::NoPage => VmFault::NoPage,
+        _ => VmFault::Fallback,
+    }
 }

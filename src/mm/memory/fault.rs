@@ -4,7 +4,6 @@
 use super::{add_mm_counter, pte_alloc, vm_normal_page};
 use crate::fixes::Fix;
 use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock};
-use crate::limits::*;
 use crate::mm::highmem::kernel_read;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
@@ -23,7 +22,6 @@ pub(crate) async fn handle_mm_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault 
     let pmdp = PmdPtr::of(vmf.mm, vmf.va);
     let pmd = pmdp_get_lockless(k, pmdp).await;
     if pmd.none()
-        && huge_fits(vma, pmdp)
         && let Some(ops) = &vma.ops
         && let Some(fault) = ops.huge_fault(k, vma, vmf)
     {
@@ -35,11 +33,6 @@ pub(crate) async fn handle_mm_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault 
         return huge_pmd_fault(k, vma, vmf, pmdp, pmd).await;
     }
     handle_pte_fault(k, vma, vmf).await
-}
-
-/// Whether all of a pmd lies in the area.  Linux: include/linux/huge_mm.h, transhuge_vma_suitable().
-fn huge_fits(vma: &Vma, p: PmdPtr) -> bool {
-    vma.start <= p.base() && p.base() + HPAGE_PMD_NR as u8 <= vma.end
 }
 
 /// A leaf that does not permit the access.  Linux: wp_huge_pmd(); asks the driver, or splits.

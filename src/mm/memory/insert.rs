@@ -66,6 +66,7 @@ pub(crate) async fn vmf_insert_pfn_prot(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn,
     if bug_on(k, pfnmap == mixed, "bug-on-pfnmap", pfn)
         || bug_on(k, pfnmap && vma.flags.is_cow(), "bug-on-pfnmap-cow", pfn)
         || bug_on(k, mixed && pfn.valid(), "bug-on-mixedmap-pfn", pfn)
+        || !vma.contains(va)
     {
         return VmFault::Sigbus;
     }
@@ -78,7 +79,8 @@ pub(crate) async fn vmf_insert_pfn_prot(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn,
 /// reference and all.
 pub(crate) async fn vmf_insert_mixed_prot(k: &Kernel, vma: &Vma, va: u8, pfn: PfnT, write: bool) -> VmFault {
     enter!(k);
-    if bug_on(k, !vma.flags.contains(VmFlags::MIXEDMAP) && !pfn.devmap(), "bug-on-mixedmap", pfn.pfn) {
+    let mixed_ok = vma.flags.contains(VmFlags::MIXEDMAP) || pfn.devmap();
+    if bug_on(k, !mixed_ok, "bug-on-mixedmap", pfn.pfn) || !vma.contains(va) {
         return VmFault::Sigbus;
     }
     if !k.fixed(Fix::PteSpecial) && !pfn.devmap() && pfn.pfn.valid() {
@@ -116,9 +118,13 @@ async fn insert_page(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, write: bool) -> Re
 /// Maps a page that has a reference count into a VM_MIXEDMAP area.
 ///
 /// # Errors
-/// -EINVAL for an anonymous page or one without references, -EBUSY for an occupied slot.
+/// -EFAULT: outside of the area; -EINVAL for an anonymous page or one without references; -EBUSY for
+/// an occupied slot; -ENOMEM.
 pub(crate) async fn vm_insert_page(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, write: bool) -> Result<(), Errno> {
     enter!(k);
+    if !vma.contains(va) {
+        return Err(Errno::EFAULT);
+    }
     let frame = k.frame(pfn);
     let head = k.frame(frame.head.get());
     if frame.flags.get().contains(PageFlags::ANON) || head.refcount.get() == 0 {
