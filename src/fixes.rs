@@ -317,11 +317,16 @@ impl fmt::Display for Spec {
 
 /// Why a spec is none.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SpecError(String);
+pub struct SpecError {
+    /// The character of the text at which it goes wrong, from 0.
+    pub at: usize,
+    /// What was wrong and what was expected.
+    pub message: String,
+}
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -337,53 +342,54 @@ impl FromStr for Spec {
 
     fn from_str(text: &str) -> Result<Spec, SpecError> {
         let shown = |word: &str| word.chars().take(40).flat_map(char::escape_debug).collect::<String>();
-        let mut words = text.split_whitespace();
-        let base =
-            words.next().ok_or_else(|| SpecError("expected a kernel, for example `newest` or `v5.12`".into()))?;
-        let mut fixes = match base {
-            "newest" => FixSet::newest(),
-            _ => match RELEASES.iter().find(|r| r.to_string() == base) {
-                Some(release) => FixSet::release(*release),
-                None => {
-                    let known: Vec<String> = RELEASES.iter().map(Release::to_string).collect();
-                    return Err(SpecError(format!(
-                        "no kernel is called `{}`; expected newest, {}",
-                        shown(base),
-                        known.join(", ")
-                    )));
-                }
-            },
+        // A word is a part of the text: how far in, in characters.
+        let place = |word: &str| text[..word.as_ptr().addr() - text.as_ptr().addr()].chars().count();
+        let error = |word, message| SpecError { at: place(word), message };
+        let mut words = text.split_ascii_whitespace();
+        let Some(base) = words.next() else {
+            return Err(error(text, "expected a kernel, for example `newest` or `v5.12`".into()));
         };
+        let mut fixes = match RELEASES.iter().find(|r| r.to_string() == base) {
+            Some(release) => FixSet::release(*release),
+            None if base == "newest" => FixSet::newest(),
+            None => {
+                let known = RELEASES.iter().map(Release::to_string).collect::<Vec<_>>().join(", ");
+                return Err(error(base, format!("no kernel is called `{}`; expected newest, {known}", shown(base))));
+            }
+        };
+        let mut named = Vec::new();
         for word in words {
             let (add, name) = match word.split_at_checked(1) {
                 Some(("+", name)) => (true, name),
                 Some(("-", name)) => (false, name),
-                _ => return Err(SpecError(format!("expected +FIX or -FIX, found `{}`", shown(word)))),
+                _ => return Err(error(word, format!("expected +FIX or -FIX, found `{}`", shown(word)))),
             };
             let Some(entry) = entry_by_name(name) else {
-                return Err(SpecError(format!(
-                    "no fix is called `{}`; `gupfuzz list fixes` has them all",
-                    shown(name)
-                )));
+                let message = format!("no fix is called `{}`; `gupfuzz list fixes` has them all", shown(name));
+                return Err(error(word, message));
             };
+            if named.contains(&name) {
+                return Err(error(word, format!("a second `{name}`, expected one")));
+            }
+            named.push(name);
             if fixes.has(entry.fix) == add {
                 let has = if add { "has it already" } else { "does not have it" };
-                return Err(SpecError(format!("`{word}` changes nothing: `{base}` {has}")));
+                return Err(error(word, format!("`{word}` changes nothing: `{base}` {has}")));
             }
             fixes = if add { fixes.with(entry.fix) } else { fixes.without(entry.fix) };
         }
         let name = |fix: Fix| FIXES[fix as usize].name;
         for &(a, b) in EXCLUDE {
             if fixes.has(a) && fixes.has(b) {
-                return Err(SpecError(format!("`{}` and `{}` exclude each other", name(a), name(b))));
+                return Err(error(base, format!("`{}` and `{}` exclude each other", name(a), name(b))));
             }
         }
         for &(a, b) in REQUIRE {
             if fixes.has(a) && !fixes.has(b) {
-                return Err(SpecError(format!("`{}` makes no sense without `{}`", name(a), name(b))));
+                return Err(error(base, format!("`{}` makes no sense without `{}`", name(a), name(b))));
             }
         }
-        Ok(Spec { text: text.split_whitespace().collect::<Vec<_>>().join(" "), fixes })
+        Ok(Spec { text: text.split_ascii_whitespace().collect::<Vec<_>>().join(" "), fixes })
     }
 }
 
@@ -431,7 +437,10 @@ mod tests {
             ("newest pmd-special", "expected +FIX or -FIX"),
             ("newest -pmd-specia1", "no fix is called"),
             ("newest +pmd-special", "changes nothing"),
-            ("v5.12 -pmd-special", "changes nothing"),
+            ("v5.12 -pmd-special", "`-pmd-special` changes nothing: `v5.12` does not have it"),
+            ("v5.12 +pmd-special +pmd-special", "a second `pmd-special`, expected one"),
+            ("v5.12 +pmd-special -pmd-special", "a second `pmd-special`, expected one"),
+            ("v5.12\u{a0}+pmd-special", "no kernel is called `v5.12\\u{a0}+pmd-special`"),
             ("newest +ttm-move-no-unmap +ttm-move-unmap-late", "exclude each other"),
             ("newest -wp-refcount", "makes no sense without"),
             ("v5.12 \u{1b}[31m", "\\u{1b}"),
@@ -439,6 +448,10 @@ mod tests {
             let error = spec.parse::<Spec>().expect_err(spec).to_string();
             assert!(error.contains(reason), "{spec:?}: {error}");
         }
+        let error = "\u{e4}  +x".parse::<Spec>().expect_err("no kernel");
+        assert_eq!(error.at, 0);
+        let error = " v5.12  +pmd-special +x".parse::<Spec>().expect_err("no fix");
+        assert_eq!(error.at, 21);
     }
 
     #[test]

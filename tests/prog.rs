@@ -3,7 +3,7 @@
 
 use gupfuzz::entry::{OPS, op_by_name};
 use gupfuzz::limits::{MAX_CALLS, MAX_RECORDS};
-use gupfuzz::prog::{Generator, Prog, Rec, ScheduleKind, Script, TARGETS, mutate, mutate_bytes, splice, target};
+use gupfuzz::prog::{Generator, Place, Prog, Rec, ScheduleKind, Script, TARGETS, mutate, mutate_bytes, splice, target};
 
 /// Numbers and order of arguments are ABI: a line may be added, never changed.
 const ABI: &[(u8, &str)] = &[
@@ -183,7 +183,7 @@ fn text_may_say_less_and_in_another_order() {
     let text = "\
 # a comment
   kernel:  v5.12   # with a tail
-silent: v6.1; v5.12 +pmd-special ;
+silent: v6.1;  v5.12 +pmd-special
 schedule: pos burst=4 seed=0x2a\r
 expect: use-after-recycle in dma_write
 
@@ -200,7 +200,8 @@ rcu: run
     assert_eq!(script.kernel.as_deref(), Some("v5.12"));
     assert_eq!(script.silent, ["v6.1", "v5.12 +pmd-special"]);
     assert_eq!(script.expect.as_deref(), Some("use-after-recycle in dma_write"));
-    assert_eq!(script.lines, [2, 3]);
+    let place = |line, column| Place { line, column };
+    assert_eq!(script.places, (place(2, 12), vec![place(3, 9), place(3, 16)]));
     assert!(script.warnings.is_empty());
     let expected = "\
 kernel: v5.12
@@ -229,14 +230,23 @@ fn broken_text_names_the_line_and_what_was_expected() {
         ("0: bo_put(bo=b0)", "line 1: unknown operation `bo_put`, did you mean `ttm_bo_put`?"),
         ("0: load(adr=va8)", "line 1: load has no argument `adr`, did you mean `addr`?"),
         ("0: execve(addr=va8)", "line 1: execve has no argument `addr`, it takes none"),
-        ("0: load(addr=va64)", "line 1: addr=`va64`, expected va0 to va63"),
-        ("0: load(addr=)", "line 1: addr=`)`, expected va0 to va63"),
+        ("0: load(addr=va64)", "line 1: addr: expected va0 to va63, found `va64`"),
+        ("0: load(addr=)", "line 1: addr: expected va0 to va63, found `)`"),
         ("0: load(addr=va1, addr=va2)", "line 1: a second `addr=`, expected one"),
-        ("0: munmap(len=9)", "line 1: len=`9`, expected 1 to 8"),
-        ("0: mprotect(prot=r|x)", "line 1: prot=`r|x`, expected 0 or any of r, w joined by `|`"),
-        ("0: mmap(map=anonymous)", "line 1: map=`anonymous`, expected one of anon, shared, private"),
-        ("0: vmsplice(repeat=3)", "line 1: repeat=`3`, expected one of 1, 2, 16, 256, 1024"),
-        ("0: ttm_bo_put(bo=d0)", "line 1: bo=`d0`, expected b0 to b7"),
+        ("0: munmap(len=9)", "line 1: len: expected 1 to 8, found `9`"),
+        ("0: mprotect(prot=r|x)", "line 1: prot: expected 0 or any of r, w joined by `|`, found `r|x`"),
+        ("0: mprotect(prot=r|r)", "line 1: prot: expected 0 or any of r, w joined by `|`, found `r|r`"),
+        ("0: mmap(map=anonymous)", "line 1: map: expected one of anon, shared, private, found `anonymous`"),
+        ("0: vmsplice(repeat=3)", "line 1: repeat: expected one of 1, 2, 16, 256, 1024, found `3`"),
+        ("0: ttm_bo_put(bo=d0)", "line 1: bo: expected b0 to b7, found `d0`"),
+        ("0: ", "line 1: expected an operation, found the end of the line"),
+        ("0: (addr=va8)", "line 1: expected an operation, found `(`"),
+        ("0: load(,)", "line 1: expected an argument of load, found `,`"),
+        ("0: load(", "line 1: expected an argument of load, found the end of the line"),
+        (": load()", "line 1: expected `header: ...`, `task: call(...)` or a comment, found `:`"),
+        ("(", "line 1: expected `header: ...`, `task: call(...)` or a comment, found `(`"),
+        ("0:\u{a0}load()", "line 1: unknown operation `\\u{a0}load`, did you mean `load`?"),
+        ("0: load() \u{2003}", "line 1: expected `&`, `steps N`, `salt=N` or the end, found `\\u{2003}`"),
         ("0: load(addr=va1", "line 1: expected `,` or `)`, found the end of the line"),
         ("0: load addr=va1", "line 1: expected `(`, found `addr=va1`"),
         ("0: load(addr)", "line 1: expected `=`, found `)`"),
@@ -259,7 +269,13 @@ fn broken_text_names_the_line_and_what_was_expected() {
         ("\noverride(n=1)", "line 2: expected a call before `override`, which changes a draw of it"),
         ("0: load()\noverride(m=1)", "line 2: expected n=N or priority=N, found `m`"),
         ("0: load()\noverride(priority=0x100000000)", "line 2: expected a priority of 32 bits, found `0x100000000`"),
-        ("schedule: random", "line 1: unknown schedule `random`, expected pos, bytes or explicit"),
+        ("schedule: random", "line 1: expected the schedule pos, bytes or explicit, found `random`"),
+        ("schedule:", "line 1: expected the schedule pos, bytes or explicit, found the end of the line"),
+        ("schedule: pos seed=1 seed=2", "line 1: a second `seed=`, expected one"),
+        ("schedule: pos burst=2 seed=1 burst=2", "line 1: a second `burst=`, expected one"),
+        ("0: load()\noverride(n=1, n=2)", "line 2: a second `n=`, expected one"),
+        ("silent: ;", "line 1: expected a kernel on both sides of every `;`, found none"),
+        ("silent: v6.1; ;v7.2", "line 1: expected a kernel on both sides of every `;`, found none"),
         ("schedule: pos burst=3", "line 1: expected a burst of 1, 2, 4, 8 or 16, found `3`"),
         ("schedule: pos seed=-1", "line 1: expected a seed of 32 bits, found `-1`"),
         ("schedule: bytes seed=1", "line 1: expected the end of the line, found `seed=1`"),
@@ -273,7 +289,7 @@ fn broken_text_names_the_line_and_what_was_expected() {
         assert_eq!(Prog::from_input(text.as_bytes()), Prog::decode(text.as_bytes()));
     }
     let error = Script::parse("0: munmap(addr=va8, len=9)").expect_err("too long");
-    assert_eq!((error.line, error.column), (1, 25));
+    assert_eq!(error.place, Place { line: 1, column: 25 });
 }
 
 #[test]

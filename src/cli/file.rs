@@ -4,7 +4,7 @@
 use super::Error;
 use super::out::{name, note};
 use gupfuzz::fixes::Spec;
-use gupfuzz::prog::{Prog, Script};
+use gupfuzz::prog::{Place, Prog, Script};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -19,7 +19,9 @@ pub(super) fn read(path: &Path) -> Result<(Script, bool), Error> {
         if more {
             note!("{}: warning: only the first {MAX_SIZE} bytes are read", name(path));
         }
-        return Ok((Script { prog: Prog::decode(&data), ..Script::default() }, false));
+        let script = Script { prog: Prog::decode(&data), ..Script::default() };
+        warn_if_empty(path, &script);
+        return Ok((script, false));
     }
     if more {
         return Err(format!("{}: more than {MAX_SIZE} bytes, expected a shorter text", name(path)));
@@ -28,11 +30,18 @@ pub(super) fn read(path: &Path) -> Result<(Script, bool), Error> {
         let line = 1 + data[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
         format!("{}:{line}: expected text, found bytes that are not UTF-8", name(path))
     })?;
-    let script = Script::parse(text).map_err(|e| format!("{}:{}:{}: {}", name(path), e.line, e.column, e.message))?;
+    let script = Script::parse(text).map_err(|e| format!("{}:{}: {}", name(path), e.place, e.message))?;
     for warning in &script.warnings {
         note!("{}: warning: {warning}", name(path));
     }
+    warn_if_empty(path, &script);
     Ok((script, true))
+}
+
+fn warn_if_empty(path: &Path, script: &Script) {
+    if script.prog.calls().next().is_none() {
+        note!("{}: warning: a program without calls", name(path));
+    }
 }
 
 /// As much of a file as will be looked at, and whether there is more.
@@ -46,24 +55,29 @@ fn read_data(path: &Path) -> Result<(Vec<u8>, bool), Error> {
     Ok((data, more))
 }
 
-/// Whether a file is meant to be text.  Bytes of programs are full of zeros and begin with a version.
+/// Whether a file is meant to be text.  Bytes of programs are full of zeros and other small numbers;
+/// a text may have a control character or two by mistake, and is told so.
 fn is_text(path: &Path, data: &[u8]) -> bool {
-    let plain = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..=0xff);
+    let control = |b: &&u8| matches!(**b, 1..=8 | 11 | 12 | 14..=31 | 127);
     let utf8 = || match std::str::from_utf8(data) {
         Ok(_) => true,
         // Cut in the middle of a character.
         Err(e) => e.error_len().is_none(),
     };
-    path.extension().is_some_and(|e| e == "prog") || data.iter().all(plain) && utf8()
+    let looks = || !data.contains(&0) && data.iter().filter(control).count() <= data.len() / 32 && utf8();
+    path.extension().is_some_and(|e| e == "prog") || looks()
 }
 
 /// The kernel of the `kernel:` header, and those of the `silent:` header.
 pub(super) fn kernels(path: &Path, script: &Script) -> Result<(Spec, Vec<Spec>), Error> {
-    let parse = |header: &str, line: usize, text: &String| {
-        text.parse::<Spec>().map_err(|e| format!("{}:{line}: {header}: {e}", name(path)))
+    let parse = |header: &str, text: &str, place: &Place| {
+        text.parse::<Spec>().map_err(|e| {
+            let column = place.column + e.at;
+            format!("{}:{}:{column}: {header}: {e}", name(path), place.line)
+        })
     };
-    let [kernel_line, silent_line] = script.lines;
-    let kernel = script.kernel.as_ref().map(|text| parse("kernel", kernel_line, text)).transpose()?;
-    let silent = script.silent.iter().map(|text| parse("silent", silent_line, text)).collect::<Result<_, _>>()?;
-    Ok((kernel.unwrap_or_default(), silent))
+    let (at, silent_at) = &script.places;
+    let kernel = script.kernel.as_ref().map(|text| parse("kernel", text, at)).transpose()?;
+    let silent = script.silent.iter().zip(silent_at).map(|(text, at)| parse("silent", text, at));
+    Ok((kernel.unwrap_or_default(), silent.collect::<Result<_, _>>()?))
 }

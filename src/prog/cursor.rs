@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A place in a line of text.
+//! A place in a line of text.  Blanks are spaces and tabs; whatever else looks like one is part of a word.
 
 use super::words::quote;
 
 /// The place in a line, in bytes, and the message.
 pub(super) type Fault = (usize, String);
+
+/// What parts words.
+const BLANKS: [char; 2] = [' ', '\t'];
+/// What means something where it stands, with or without blanks around it.
+const SIGNS: &str = "(),=&:";
 
 /// Reads a line word by word.
 pub(super) struct Cursor<'l> {
@@ -20,9 +25,9 @@ impl<'l> Cursor<'l> {
 
     /// What is left, without space around it.
     pub(super) fn rest(&mut self) -> (usize, &'l str) {
-        let rest = self.line[self.at..].trim_start();
+        let rest = self.line[self.at..].trim_start_matches(BLANKS);
         self.at = self.line.len() - rest.len();
-        (self.at, rest.trim_end())
+        (self.at, rest.trim_end_matches(BLANKS))
     }
 
     /// Whether nothing is left.
@@ -33,7 +38,7 @@ impl<'l> Cursor<'l> {
     /// The next word and its place; empty if there is a sign or the end.
     pub(super) fn word(&mut self) -> (usize, &'l str) {
         let (at, rest) = self.rest();
-        let end = rest.find(|c: char| c.is_whitespace() || "(),=&:".contains(c));
+        let end = rest.find(|c| BLANKS.contains(&c) || SIGNS.contains(c));
         let word = &rest[..end.unwrap_or(rest.len())];
         self.at = at + word.len();
         (at, word)

@@ -19,7 +19,7 @@ mod words;
 pub use bytes::{HEADER_SIZE, RECORD_SIZE};
 pub use generate::Generator;
 pub use mutation::{mutate, mutate_bytes, splice};
-pub use parse::{ParseError, Script};
+pub use parse::{ParseError, Place, Script};
 pub use target::{TARGETS, Target, target};
 
 use crate::kernel::TaskId;

@@ -40,25 +40,45 @@ pub struct Script {
     pub expect: Option<String>,
     /// What was ignored.
     pub warnings: Vec<String>,
-    /// Lines of `kernel:` and `silent:` for messages about the specs, which this room does not
-    /// read; 0: not there.
-    pub lines: [usize; 2],
+    /// Where the specs stand that this room does not read, for messages about them: that of
+    /// `kernel:`, those of `silent:`.
+    pub places: (Place, Vec<Place>),
+}
+
+/// A place in a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl Place {
+    /// The byte `at` of a line.
+    fn new(number: usize, line: &str, at: usize) -> Place {
+        Place { line: number, column: line.char_indices().take_while(|(i, _)| *i < at).count() + 1 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
 }
 
 /// Why a text is no program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
+    /// Where.
+    pub place: Place,
     /// What was wrong and what was expected.
     pub message: String,
 }
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
+        write!(f, "line {}: {}", self.place.line, self.message)
     }
 }
 
@@ -72,10 +92,8 @@ impl Script {
         let mut parser = Parser::default();
         for (i, line) in text.lines().enumerate() {
             parser.line = i + 1;
-            parser.parse_line(line).map_err(|(at, message)| {
-                let column = line.char_indices().take_while(|(i, _)| *i < at).count() + 1;
-                ParseError { line: i + 1, column, message }
-            })?;
+            let result = parser.parse_line(line);
+            result.map_err(|(at, message)| ParseError { place: Place::new(i + 1, line, at), message })?;
         }
         Ok(parser.script)
     }
@@ -110,6 +128,9 @@ impl Parser {
             return Ok(());
         }
         let (at, word) = c.word();
+        if word.is_empty() {
+            return Err((at, no_line(c.found_at(at, word))));
+        }
         if c.eat('(') {
             let rec = match word {
                 "override" => parse_override(&mut c)?,
@@ -120,7 +141,7 @@ impl Parser {
             self.push(rec, at)
         } else if c.eat(':') {
             if let Some(i) = HEADERS.iter().position(|h| *h == word) {
-                return self.parse_header(i, at, &mut c);
+                return self.parse_header(i, at, &mut c, line);
             }
             let Some(task) = (0..NR_TASKS as u8).find(|t| task_name(*t) == word) else {
                 let names = HEADERS.into_iter().chain((0..NR_TASKS as u8).map(task_name));
@@ -133,8 +154,7 @@ impl Parser {
             };
             self.push(rec, at)
         } else {
-            let found = c.found_at(at, word);
-            Err((at, format!("expected `header: ...`, `task: call(...)` or a comment, found {found}")))
+            Err((at, no_line(quote(word))))
         }
     }
 
@@ -152,7 +172,7 @@ impl Parser {
         Ok(())
     }
 
-    fn parse_header(&mut self, header: usize, at: usize, c: &mut Cursor<'_>) -> Result<(), Fault> {
+    fn parse_header(&mut self, header: usize, at: usize, c: &mut Cursor<'_>, line: &str) -> Result<(), Fault> {
         let name = HEADERS[header];
         if self.room.records > 0 {
             return Err((at, format!("expected `{name}:` before the first call")));
@@ -172,12 +192,20 @@ impl Parser {
         match name {
             "kernel" => {
                 self.script.kernel = Some(value.into());
-                self.script.lines[0] = self.line;
+                self.script.places.0 = Place::new(self.line, line, at);
             }
             "silent" => {
-                let specs = value.split(';').map(str::trim);
-                self.script.silent = specs.filter(|spec| !spec.is_empty()).map(Into::into).collect();
-                self.script.lines[1] = self.line;
+                let mut at = at;
+                for part in value.split(';') {
+                    let spec = part.trim();
+                    let spec_at = at + part.len() - part.trim_start().len();
+                    if spec.is_empty() {
+                        return Err((spec_at, "expected a kernel on both sides of every `;`, found none".into()));
+                    }
+                    self.script.silent.push(spec.into());
+                    self.script.places.1.push(Place::new(self.line, line, spec_at));
+                    at += part.len() + 1;
+                }
             }
             _ => self.script.expect = Some(value.into()),
         }
@@ -189,7 +217,13 @@ impl Parser {
         let (at, name) = c.word();
         let Some(op) = op_by_name(name) else {
             let names = OPS.iter().map(|op| op.name);
-            return Err((at, format!("unknown operation {}{}", quote(name), did_you_mean(name, names))));
+            return Err((
+                at,
+                match name {
+                    "" => format!("expected an operation, found {}", c.found_at(at, name)),
+                    _ => format!("unknown operation {}{}", quote(name), did_you_mean(name, names)),
+                },
+            ));
         };
         c.expect('(')?;
         let args = parse_args(op, c)?;
@@ -218,13 +252,28 @@ impl Parser {
     }
 }
 
+/// What to say about a line that is nothing.
+fn no_line(found: String) -> String {
+    format!("expected `header: ...`, `task: call(...)` or a comment, found {found}")
+}
+
+/// Nothing may be said twice.
+fn once<'l>(seen: &mut Vec<&'l str>, at: usize, name: &'l str) -> Result<(), Fault> {
+    if seen.contains(&name) {
+        return Err((at, format!("a second {}, expected one", quote(&format!("{name}=")))));
+    }
+    seen.push(name);
+    Ok(())
+}
+
 /// `pos seed=N burst=N`, `bytes` or `explicit`.
 fn parse_schedule(prog: &mut Prog, c: &mut Cursor<'_>) -> Result<(), Fault> {
     let (at, kind) = c.word();
     let Some(schedule) = ScheduleKind::ALL.into_iter().find(|schedule| schedule.word() == kind) else {
-        return Err((at, format!("unknown schedule {}, expected pos, bytes or explicit", c.found_at(at, kind))));
+        return Err((at, format!("expected the schedule pos, bytes or explicit, found {}", c.found_at(at, kind))));
     };
     prog.schedule = schedule;
+    let mut seen = Vec::new();
     while prog.schedule == ScheduleKind::Pos && !c.at_end() {
         let (at, key) = c.word();
         c.expect('=')?;
@@ -238,6 +287,7 @@ fn parse_schedule(prog: &mut Prog, c: &mut Cursor<'_>) -> Result<(), Fault> {
             }
             _ => return Err((at, format!("expected seed=N or burst=N, found {}", quote(key)))),
         }
+        once(&mut seen, at, key)?;
     }
     c.end()
 }
@@ -245,23 +295,23 @@ fn parse_schedule(prog: &mut Prog, c: &mut Cursor<'_>) -> Result<(), Fault> {
 /// Behind `(`, up to and with `)`.
 fn parse_args(op: &Op, c: &mut Cursor<'_>) -> Result<[u8; 5], Fault> {
     let mut args = [0; 5];
-    let mut seen = 0_u8;
+    let mut seen = Vec::new();
     c.list(|c| {
         let (at, name) = c.word();
+        if name.is_empty() {
+            return Err((at, format!("expected an argument of {}, found {}", op.name, c.found_at(at, name))));
+        }
         let Some(i) = op.args.iter().position(|arg| arg.name == name) else {
             let names = op.args.iter().map(|arg| arg.name);
             let hint = if op.args.is_empty() { ", it takes none".into() } else { did_you_mean(name, names) };
-            return Err((at, format!("{} has no argument {}{hint}", op.name, c.found_at(at, name))));
+            return Err((at, format!("{} has no argument {}{hint}", op.name, quote(name))));
         };
-        if seen >> i & 1 != 0 {
-            return Err((at, format!("a second `{name}=`, expected one")));
-        }
-        seen |= 1 << i;
+        once(&mut seen, at, name)?;
         c.expect('=')?;
         let (at, text) = c.word();
         let kind = op.args[i].kind;
         args[i] = parse_value(kind, text)
-            .ok_or_else(|| (at, format!("{name}={}, expected {}", c.found_at(at, text), range(kind))))?;
+            .ok_or_else(|| (at, format!("{name}: expected {}, found {}", range(kind), c.found_at(at, text))))?;
         Ok(())
     })?;
     Ok(args)
@@ -269,8 +319,10 @@ fn parse_args(op: &Op, c: &mut Cursor<'_>) -> Result<[u8; 5], Fault> {
 
 fn parse_override(c: &mut Cursor<'_>) -> Result<Rec, Fault> {
     let (mut n, mut priority) = (0, 0);
+    let mut seen = Vec::new();
     c.list(|c| {
         let (at, name) = c.word();
+        once(&mut seen, at, name)?;
         c.expect('=')?;
         match name {
             "n" => n = parse_byte(c)?,

@@ -36,8 +36,11 @@ pub(super) fn parse_value(kind: ArgKind, text: &str) -> Option<u8> {
         ArgKind::Enum(all) => all.iter().position(|word| *word == text)? as u32,
         ArgKind::Flags(_) if text == "0" => 0,
         ArgKind::Flags(all) => {
-            let bit = |word| all.iter().position(|w| *w == word);
-            text.split('|').try_fold(0, |bits, word| Some(bits | 1 << bit(word)?))?
+            // Each at most once.
+            text.split('|').try_fold(0, |bits, word| {
+                let bit = 1 << all.iter().position(|w| *w == word)?;
+                (bits & bit == 0).then_some(bits | bit)
+            })?
         }
         ArgKind::Handle { kind, .. } => number(text.strip_prefix(kind.letter())?)?,
     };
@@ -145,7 +148,9 @@ mod tests {
         });
         assert_eq!(["va64", "va", "64", "vaa"].map(|t| parse_value(ArgKind::Addr, t)), [None; 4]);
         let prot = ArgKind::Flags(&["r", "w"]);
-        assert_eq!(["w|r", "0", "r|0", "", "x"].map(|t| parse_value(prot, t)), [Some(3), Some(0), None, None, None]);
+        assert_eq!(["w|r", "0", "r|0", "r|r", "", "x"].map(|t| parse_value(prot, t)), {
+            [Some(3), Some(0), None, None, None, None]
+        });
         assert_eq!(number("4294967296"), None);
     }
 
