@@ -3,8 +3,9 @@
 //!
 //! First a value, [`Report`], then its text: what happened, where, who gave and who took, when, why it
 //! is wrong, and how to see it again.  The headline speaks the dialect of KASAN, which crash
-//! collectors know; its `of size 8` is dialect, the model has no sizes.  In `f+0x2/0x6` the function
-//! took steps at six different places in this run, and the second is where it took its last one.
+//! collectors know, and names another checker where it was another's; its `of size 8` is dialect, the
+//! model has no sizes.  In `f+0x2/0x6` the function took steps at six different places in this run, and
+//! the second is where it took its last one.
 //! All numbers are read from the trace, which must have been kept ([`crate::init::Observe::Keep`]).
 
 mod argument;
@@ -30,6 +31,8 @@ pub struct Report {
     pub title: String,
     /// Titles of further violations in the same step.
     pub alternatives: Vec<String>,
+    /// Who noticed, as the kernel calls it in a headline.
+    pub checker: &'static str,
     /// Kind of violation.
     pub kind: &'static str,
     /// The function that is blamed, and where in it.
@@ -79,6 +82,7 @@ impl Report {
         Report {
             title: v.title(),
             alternatives: v.alternatives.clone(),
+            checker: if v.oracle == "kasan" { "KASAN" } else { v.oracle },
             kind: v.kind,
             place,
             write: is_write(&v.record.event),
@@ -168,7 +172,7 @@ impl Report {
     fn print(&self, f: &mut impl Write) -> fmt::Result {
         let access = if self.write { "Write" } else { "Read" };
         writeln!(f, "{RULE}")?;
-        writeln!(f, "BUG: KASAN: {} in {}", self.kind, self.place)?;
+        writeln!(f, "BUG: {}: {} in {}", self.checker, self.kind, self.place)?;
         writeln!(f, "{access} of size 8 at addr {:016x} by task {}/{}", self.addr, self.comm, self.task)?;
         for title in &self.alternatives {
             writeln!(f, "In the same step: {title}")?;

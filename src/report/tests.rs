@@ -257,5 +257,7 @@ fn a_deadlock_shows_its_locks_and_an_empty_trace_is_no_reason_to_panic() {
     s.records.iter().for_each(|r| oracles.event(r));
     let v = oracles.take_violation().unwrap();
     let empty = Report::new(&v, &[], &[], &Prog::default(), "newest", "x.prog");
-    assert!(empty.to_string().contains("BUG: KASAN: deadlock in f+0x0/0x0\nWrite of size 8 at addr 0000000000000000"));
+    assert!(
+        empty.to_string().contains("BUG: hung_task: deadlock in f+0x0/0x0\nWrite of size 8 at addr 0000000000000000")
+    );
 }
