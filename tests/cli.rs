@@ -107,6 +107,13 @@ fn violations_replay_with_1_and_what_is_not_met_with_3() {
         (code, out.lines().last()),
         (3, Some("not met: expected lost-write in access_user on newest, found silent"))
     );
+
+    for (expect, code) in [("silent", 0), ("cut", 3)] {
+        dir.file("quiet.prog", format!("expect: {expect}\n{QUIET}"));
+        assert_eq!(dir.gupfuzz(&["replay", "quiet.prog"]).0, code, "{expect}");
+    }
+    dir.file("loud.prog", headers("silent", "newest"));
+    assert_eq!(dir.gupfuzz(&["replay", "loud.prog"]).0, 3);
 }
 
 #[test]
@@ -185,6 +192,7 @@ fn any_bytes_are_a_program() {
     for file in ["empty", "zeros", "ones"] {
         assert_eq!(dir.gupfuzz(&["replay", file]).0, 0, "{file}");
     }
+    has(&dir.gupfuzz(&["replay", "empty"]).2, "empty: warning: a program without calls");
     let (code, _, err) = dir.gupfuzz(&["replay", "large"]);
     assert_eq!(code, 0);
     has(&err, "large: warning: only the first 1048576 bytes are read");
@@ -198,8 +206,8 @@ fn unusable_files_say_where_and_what_was_expected() {
     for (content, message) in [
         ("0: load(addr=va8)\n0: laod(addr=va8)\n", "a.prog:2:4: unknown operation `laod`, did you mean `load`?"),
         ("0: load(addr=va64)\n", "expected va0 to va63"),
-        ("kernel: v5.11\n", "a.prog:1: kernel: no kernel is called `v5.11`; expected newest, v5.7"),
-        ("# x\nsilent: newest; newest -x\n", "a.prog:2: silent: no fix is called `x`"),
+        ("kernel: v5.11\n", "a.prog:1:9: kernel: no kernel is called `v5.11`; expected newest, v5.7"),
+        ("# x\nsilent: newest; newest -x\n", "a.prog:2:24: silent: no fix is called `x`"),
         ("0: load(addr=va8) \u{1b}[31m\n", "a.prog:1:19: control character U+001B"),
         (&large, "a.prog: more than 1048576 bytes"),
     ] {
@@ -208,6 +216,11 @@ fn unusable_files_say_where_and_what_was_expected() {
         has(&err, message);
         assert!(!err.contains('\u{1b}'));
     }
+    // Without the name of a program it is text all the same.
+    let (code, _, err) =
+        dir.file("a", "0: execve()\n0: load(addr=va8)\n0: load(addr=va8) \u{7}\n").gupfuzz(&["replay", "a"]);
+    assert_eq!(code, 2);
+    has(&err, "a:3:19: control character U+0007, expected text");
     let (code, _, err) = dir.file("a.prog", b"0: execve()\n\xff\n").gupfuzz(&["show", "a.prog"]);
     assert_eq!(code, 2);
     has(&err, "a.prog:2: expected text, found bytes that are not UTF-8");
@@ -327,8 +340,50 @@ fn keep_going_collects_a_program_a_title() {
         has(&out, &format!(" times {title}, ./{file}\n"));
         assert_eq!(dir.gupfuzz(&["replay", &file]).0, 1);
     }
-    let last = format!("{} different violations", dir.names().len());
+    let names = dir.names();
+    let last = format!("{} different violations", names.len());
     assert_eq!(out.lines().last(), Some(last.as_str()));
+    let texts: Vec<_> = names.iter().map(|name| dir.read(name)).collect();
+    // Again: nothing is left behind, and what was there is as it was.
+    assert_eq!(dir.gupfuzz(&args).1, out);
+    assert_eq!(dir.names(), names);
+    assert_eq!(names.iter().map(|name| dir.read(name)).collect::<Vec<_>>(), texts);
+}
+
+/// By a shell, for what only a shell can say.
+fn shell(dir: &Dir, script: &str) -> (Option<i32>, String, String) {
+    let script = script.replace("GUPFUZZ", env!("CARGO_BIN_EXE_gupfuzz"));
+    let out = Command::new("sh").current_dir(&dir.0).args(["-c", &script]).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (out.status.code(), text(out.stdout), text(out.stderr))
+}
+
+#[test]
+fn what_cannot_be_saved_is_printed() {
+    let dir = Dir::new("full");
+    let full = "trap '' XFSZ; ulimit -f 0; exec GUPFUZZ run ttm --kernel v5.12 --jobs 1";
+    let (code, out, err) = shell(&dir, full);
+    assert_eq!(code, Some(1), "{err}");
+    has(&out, "\nBUG: ");
+    let (_, prog) = out.split_once("the program could not be saved, it is\n\n").expect("the program");
+    has(prog, "kernel: v5.12\n");
+    assert!(err.lines().any(|l| l.starts_with("gupfuzz: ./") && l.contains("too large")), "{err}");
+    let (code, out, err) = shell(&dir, &format!("{full} --keep-going --runs 3000"));
+    assert_eq!(code, Some(1), "{err}");
+    has(&out, "the program could not be saved, it is\n\n");
+    assert_eq!(dir.names(), [""; 0]);
+}
+
+#[test]
+fn ctrl_c_ends_a_search_with_its_result() {
+    let dir = Dir::new("interrupt");
+    let interrupt = |args: &str| shell(&dir, &format!("GUPFUZZ run {args} & sleep 0.5; kill -INT $!; wait $!"));
+    let (code, out, err) = interrupt("mm --jobs 2");
+    assert_eq!((code, out.lines().last()), (Some(0), Some("interrupted: silent")), "{err}");
+    has(&out, "calls that succeeded");
+    let (code, out, _) = interrupt("ttm --kernel v5.12 --jobs 2 --keep-going");
+    let last = out.lines().last().unwrap();
+    assert!(code == Some(1) && last.starts_with("interrupted: ") && last.ends_with(" different violations"), "{out}");
 }
 
 #[test]

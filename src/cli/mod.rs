@@ -29,7 +29,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit status: 0 silent, 1 a violation, 2 unusable input or arguments, 3 `expect:` or `silent:` of a file
+Exit status: 0 silent, or cut at the step limit, 1 a violation, 2 unusable input or arguments, 3 `expect:` or `silent:` of a file
 not met, 101 a bug of gupfuzz itself.";
 
 #[derive(Subcommand)]
@@ -119,7 +119,8 @@ struct RunArgs {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Without --kernel a program runs on the kernel of its `kernel:` header, or on newest, and then on those of its
-`silent:` header.  With it, `expect:` and `silent:` are held if they speak of that kernel.")]
+`silent:` header.  With it, `expect:` and `silent:` are held if they speak of that kernel.
+`expect:` is the title of a violation, `silent` if no seed of the burst may show one or be cut, or `cut`.")]
 struct ReplayArgs {
     /// Programs: text or the input of a fuzz target
     #[arg(required = true, value_name = "FILE")]

@@ -31,6 +31,17 @@ struct Trial<'a> {
     silent: bool,
 }
 
+impl Trial<'_> {
+    /// What was to happen and did not; `found` is a title, `silent` or `cut`.
+    fn missed(&self, found: &str) -> Option<&str> {
+        match self.expect {
+            _ if self.silent && found != "silent" => Some("silence"),
+            Some(title) if title != found => Some(title),
+            _ => None,
+        }
+    }
+}
+
 fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Status, Error> {
     let (script, _) = file::read(path)?;
     let (own, silent) = file::kernels(path, &script)?;
@@ -60,19 +71,21 @@ fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Status, Error> {
     Ok(worst)
 }
 
-/// The seed of the burst that tells most: the one that shows what is expected, else any violation.
+/// The seed of the burst that tells most: the one that shows what is expected, else a violation,
+/// else one that was cut.
 fn pick_seed(computer: &mut Computer, prog: &Prog, expect: Option<&str>) -> u32 {
     let burst = if prog.schedule == ScheduleKind::Pos { u32::from(prog.burst.max(1)) } else { 1 };
-    let mut other = None;
+    let (mut violation, mut cut) = (None, None);
     for seed in (0..burst).map(|i| prog.seed.wrapping_add(i)) {
         let outcome = computer.run(prog, seed, Observe::Oracles);
-        match outcome.violation().map(|v| expect.is_none_or(|title| v.title() == title)) {
-            Some(true) => return seed,
-            Some(false) => other = other.or(Some(seed)),
-            None => {}
+        match &outcome.verdict {
+            Verdict::Violation(v) if expect.is_none_or(|title| v.title() == title) => return seed,
+            Verdict::Violation(_) => violation = violation.or(Some(seed)),
+            Verdict::Cut => cut = cut.or(Some(seed)),
+            Verdict::Silent => {}
         }
     }
-    other.unwrap_or(prog.seed)
+    violation.or(cut).unwrap_or(prog.seed)
 }
 
 fn show_run(args: &ReplayArgs, run: &Replay) {
@@ -101,15 +114,29 @@ fn judge(trial: &Trial<'_>, run: &Replay, path: &Path, prefix: &str) -> Status {
         Verdict::Cut => say!("{prefix}cut on {kernel} after {MAX_STEPS} steps: neither silent nor a violation"),
         Verdict::Silent => say!("{prefix}silent on {kernel}"),
     }
-    match trial.expect {
-        _ if trial.silent && found != "silent" => {
-            say!("{prefix}not met: expected silence on {kernel}, found {found}");
+    match trial.missed(&found) {
+        Some(expected) => {
+            say!("{prefix}not met: expected {expected} on {kernel}, found {found}");
             Status::NotMet
         }
-        Some(title) if title != found => {
-            say!("{prefix}not met: expected {title} on {kernel}, found {found}");
-            Status::NotMet
-        }
-        _ => status,
+        None => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_run_is_neither_silent_nor_a_violation() {
+        let trial = |expect, silent| Trial { kernel: Spec::default(), expect, silent };
+        assert_eq!(trial(Some("cut"), false).missed("cut"), None);
+        assert_eq!(trial(Some("cut"), false).missed("silent"), Some("cut"));
+        assert_eq!(trial(Some("silent"), false).missed("cut"), Some("silent"));
+        assert_eq!(trial(Some("silent"), false).missed("silent"), None);
+        assert_eq!(trial(Some("x in y"), false).missed("cut"), Some("x in y"));
+        assert_eq!(trial(None, true).missed("cut"), Some("silence"));
+        assert_eq!(trial(None, true).missed("silent"), None);
+        assert_eq!(trial(None, false).missed("cut"), None);
     }
 }

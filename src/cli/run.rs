@@ -4,12 +4,11 @@
 use super::job::{News, Shared, search};
 use super::out::{name, note, print, say};
 use super::progress::Teller;
-use super::save::Folder;
+use super::save::{Folder, Saved};
 use super::{Error, RunArgs, Status};
 use gupfuzz::fuzz::{Campaign, Counts, Found, explain, replay};
 use gupfuzz::init::start_kernel;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::exit;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -26,9 +25,16 @@ struct Search<'a> {
     folder: Folder<'a>,
     /// What ended it.
     wanted: Option<Box<Found>>,
-    /// The smallest program by title, and its file.
-    kept: BTreeMap<String, (Box<Found>, PathBuf)>,
+    /// The smallest program by title.
+    kept: BTreeMap<String, Kept>,
     interrupted: bool,
+}
+
+/// A program that shows a violation.
+struct Kept {
+    found: Box<Found>,
+    /// Its file; if it could not be written, why.
+    file: Result<Saved, Error>,
 }
 
 /// Searches, and tells what was found.
@@ -49,8 +55,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     note!("searching {} on {}, seed {}, {jobs} jobs", args.target.name, args.kernel, args.seed);
 
     let mut search = Search { args, folder, wanted: None, kept: BTreeMap::new(), interrupted: false };
-    let campaigns = search.go(jobs, &interrupts)?;
-    search.tell(&campaigns)
+    let campaigns = search.go(jobs, &interrupts);
+    Ok(search.tell(&campaigns))
 }
 
 /// What is left of a campaign when its thread has ended.
@@ -69,7 +75,7 @@ impl From<Campaign> for Ended {
 
 impl Search<'_> {
     /// Runs the jobs to their end.
-    fn go(&mut self, jobs: u16, interrupts: &AtomicU8) -> Result<Vec<Ended>, Error> {
+    fn go(&mut self, jobs: u16, interrupts: &AtomicU8) -> Vec<Ended> {
         let shared = Shared { progress: (0..jobs).map(|_| Mutex::default()).collect(), ..Shared::default() };
         let (sender, news) = channel();
         thread::scope(|scope| {
@@ -84,21 +90,14 @@ impl Search<'_> {
                     scope.spawn(move || Ended::from(search(args, job, share, shared, &sender)))
                 })
                 .collect();
-            let result = self.watch(jobs, &shared, &news, interrupts);
+            self.watch(jobs, &shared, &news, interrupts);
             shared.stop.store(true, Ordering::Relaxed);
-            let ended = threads.into_iter().map(|t| t.join().unwrap_or_else(|_| exit(101))).collect();
-            result.map(|()| ended)
+            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| exit(101))).collect()
         })
     }
 
     /// Listens to the jobs until they have ended; ends them when it is time.
-    fn watch(
-        &mut self,
-        mut jobs: u16,
-        shared: &Shared,
-        news: &Receiver<News>,
-        interrupts: &AtomicU8,
-    ) -> Result<(), Error> {
+    fn watch(&mut self, mut jobs: u16, shared: &Shared, news: &Receiver<News>, interrupts: &AtomicU8) {
         let mut teller = Teller::new(self.args.runs, self.args.time);
         while jobs > 0 {
             match news.recv_timeout(TICK) {
@@ -107,11 +106,13 @@ impl Search<'_> {
                     shared.stop.store(true, Ordering::Relaxed);
                     self.wanted.get_or_insert(found);
                 }
-                Ok(News::Better(found)) if self.args.keep_going => self.keep(found, &teller)?,
+                Ok(News::Better(found)) if self.args.keep_going => self.keep(found, &teller),
                 Ok(News::Better(_)) => {}
                 Ok(News::Broken(prog)) => {
-                    let path = self.folder.save_broken(&prog)?;
-                    teller.line(format_args!("gupfuzz: the model is broken; the program is {}", name(&path)));
+                    match self.folder.save_broken(&prog) {
+                        Ok(path) => teller.line(format_args!("the model is broken; the program is {}", name(&path))),
+                        Err(error) => teller.line(format_args!("the model is broken; {error}; the program is\n{prog}")),
+                    }
                     exit(101);
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => teller.tick(shared),
@@ -123,29 +124,33 @@ impl Search<'_> {
             }
         }
         note_rate(teller, shared);
-        Ok(())
     }
 
-    /// Keeps the smallest program of a title.
-    fn keep(&mut self, found: Box<Found>, teller: &Teller) -> Result<(), Error> {
+    /// Keeps the smallest program of a title; of equal ones always the same.
+    fn keep(&mut self, found: Box<Found>, teller: &Teller) {
         let title = found.violation.title();
-        match self.kept.get_mut(&title) {
+        let rank = |found: &Found| (found.prog.records.len(), found.prog.encode());
+        let file = match self.kept.remove(&title) {
             None => {
-                let path = self.folder.save(&title, &found.prog)?;
-                teller.line(format_args!("found {title}: {}", name(&path)));
-                self.kept.insert(title, (found, path));
+                let file = self.folder.save(&title, &found.prog);
+                match &file {
+                    Ok(saved) => teller.line(format_args!("found {title}: {}", name(&saved.path))),
+                    Err(error) => teller.line(format_args!("found {title}: not saved: {error}")),
+                }
+                file
             }
-            Some((old, path)) if found.prog.records.len() < old.prog.records.len() => {
-                self.folder.replace(path, &title, &found.prog)?;
-                *old = found;
+            Some(old) if rank(&found) >= rank(&old.found) => {
+                self.kept.insert(title, old);
+                return;
             }
-            Some(_) => {}
-        }
-        Ok(())
+            Some(Kept { file: Ok(saved), .. }) => self.folder.replace(saved, &title, &found.prog),
+            Some(Kept { file: Err(_), .. }) => self.folder.save(&title, &found.prog),
+        };
+        self.kept.insert(title, Kept { found, file });
     }
 
     /// Prints the result.
-    fn tell(&self, jobs: &[Ended]) -> Result<Status, Error> {
+    fn tell(&self, jobs: &[Ended]) -> Status {
         let mut counts = Counts::default();
         let mut titles: BTreeMap<&str, u64> = BTreeMap::new();
         for job in jobs {
@@ -155,7 +160,7 @@ impl Search<'_> {
             }
         }
         if let Some(found) = &self.wanted {
-            self.report(found)?;
+            self.report(found);
         }
         print(format_args!("{counts}"));
         if self.args.digest {
@@ -163,34 +168,50 @@ impl Search<'_> {
         }
         if self.wanted.is_none() || titles.len() > 1 {
             for (title, count) in &titles {
-                let file = self.kept.get(*title).map(|(_, path)| format!(", {}", name(path)));
+                let saved = self.kept.get(*title).and_then(|kept| kept.file.as_ref().ok());
+                let file = saved.map(|saved| format!(", {}", name(&saved.path)));
                 say!("{count:>12} times {title}{}", file.unwrap_or_default());
+            }
+        }
+        for Kept { found, file } in self.kept.values() {
+            if let Err(error) = file {
+                self.print_unsaved(found, error);
             }
         }
         let end = if self.interrupted { "interrupted: " } else { "" };
         match (&self.wanted, &self.args.until) {
-            (Some(_), _) => return Ok(Status::Violation),
+            (Some(_), _) => return Status::Violation,
             (None, Some(title)) => say!("{end}no violation with `{}` in its title", super::out::harmless(title)),
             (None, None) if titles.is_empty() => say!("{end}silent"),
             (None, None) => {
                 say!("{end}{} different violations", titles.len());
-                return Ok(Status::Violation);
+                return Status::Violation;
             }
         }
-        Ok(Status::Silent)
+        Status::Silent
     }
 
-    /// Writes the program of a violation and explains it.
-    fn report(&self, found: &Found) -> Result<(), Error> {
+    /// Explains a violation and writes its program, in this order if that fails.
+    fn report(&self, found: &Found) {
         let title = found.violation.title();
-        let path = self.folder.save(&title, &found.prog)?;
+        let saved = self.folder.save(&title, &found.prog);
+        let path = saved.as_ref().map_or_else(|_| self.folder.first_path(&title), |saved| saved.path.clone());
         let mut computer = start_kernel(self.args.kernel.fixes);
         let run = replay(&mut computer, &found.prog, found.prog.seed);
         let report = explain(&run, &self.args.kernel, &path.to_string_lossy());
         let report = report.filter(|r| r.title == title);
         print(format_args!("{}", report.expect("a program does the same again")));
-        say!("the program is {}", name(&path));
-        Ok(())
+        match saved {
+            Ok(_) => say!("the program is {}", name(&path)),
+            Err(error) => self.print_unsaved(found, &error),
+        }
+    }
+
+    /// A program that has no file shall not be lost.
+    fn print_unsaved(&self, found: &Found, error: &str) {
+        super::out::error(error);
+        let title = found.violation.title();
+        say!("the program could not be saved, it is\n\n{}", self.folder.text(Some(&title), &found.prog));
     }
 }
 

@@ -9,6 +9,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+/// A program in a file.
+pub(super) struct Saved {
+    pub(super) path: PathBuf,
+    /// Made by this run; else it was there, and held the same.
+    ours: bool,
+}
+
 /// A folder for programs.
 pub(super) struct Folder<'a> {
     path: &'a Path,
@@ -27,33 +34,57 @@ impl<'a> Folder<'a> {
     }
 
     /// Writes a program that shows a violation under a name made from its title.
-    pub(super) fn save(&self, title: &str, prog: &Prog) -> Result<PathBuf, Error> {
+    pub(super) fn save(&self, title: &str, prog: &Prog) -> Result<Saved, Error> {
         self.write(title, &self.text(Some(title), prog))
     }
 
     /// Writes a program that makes the model panic.
     pub(super) fn save_broken(&self, prog: &Prog) -> Result<PathBuf, Error> {
-        self.write("panic", &self.text(None, prog))
+        Ok(self.write("panic", &self.text(None, prog))?.path)
     }
 
-    /// Replaces what [`Folder::save`] wrote by a better program.
-    pub(super) fn replace(&self, path: &Path, title: &str, prog: &Prog) -> Result<(), Error> {
-        fs::write(path, self.text(Some(title), prog)).map_err(|e| format!("{}: {e}", name(path)))
+    /// The same for a better program; `old`, what was saved before, goes.
+    pub(super) fn replace(&self, old: Saved, title: &str, prog: &Prog) -> Result<Saved, Error> {
+        let text = self.text(Some(title), prog);
+        if !old.ours || self.paths(title).map_while(|path| fs::read(path).ok()).any(|held| held == text.as_bytes()) {
+            let new = self.write(title, &text)?;
+            if old.ours {
+                fs::remove_file(&old.path).map_err(|e| format!("{}: {e}", name(&old.path)))?;
+            }
+            return Ok(new);
+        }
+        fs::write(&old.path, text).map_err(|e| format!("{}: {e}", name(&old.path)))?;
+        Ok(old)
+    }
+
+    /// Where the first program of a title goes.
+    pub(super) fn first_path(&self, title: &str) -> PathBuf {
+        self.paths(title).next().expect("numbers do not end")
+    }
+
+    /// Names made from a title.
+    fn paths(&self, title: &str) -> impl Iterator<Item = PathBuf> {
+        let stem: String = title.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+        (1..).map(move |n| self.path.join(if n == 1 { format!("{stem}.prog") } else { format!("{stem}-{n}.prog") }))
     }
 
     /// A file of that name that holds something else stays.
-    fn write(&self, title: &str, text: &str) -> Result<PathBuf, Error> {
-        let stem: String = title.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-        for n in 1.. {
-            let path = self.path.join(if n == 1 { format!("{stem}.prog") } else { format!("{stem}-{n}.prog") });
+    fn write(&self, title: &str, text: &str) -> Result<Saved, Error> {
+        for path in self.paths(title) {
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
-                    file.write_all(text.as_bytes()).map_err(|e| format!("{}: {e}", name(&path)))?;
-                    return Ok(path);
+                    return match file.write_all(text.as_bytes()) {
+                        Ok(()) => Ok(Saved { path, ours: true }),
+                        Err(e) => {
+                            // Half a program is none.
+                            _ = fs::remove_file(&path);
+                            Err(format!("{}: {e}", name(&path)))
+                        }
+                    };
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {
                     if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
-                        return Ok(path);
+                        return Ok(Saved { path, ours: false });
                     }
                 }
                 Err(e) => return Err(format!("{}: {e}", name(&path))),
@@ -62,7 +93,8 @@ impl<'a> Folder<'a> {
         unreachable!("numbers do not end")
     }
 
-    fn text(&self, title: Option<&str>, prog: &Prog) -> String {
+    /// A file for a program.
+    pub(super) fn text(&self, title: Option<&str>, prog: &Prog) -> String {
         let (kernel, expect) = (Some(self.kernel.to_string()), title.map(Into::into));
         Script { prog: prog.clone(), kernel, expect, ..Script::default() }.to_string()
     }

@@ -103,17 +103,24 @@ pub fn start_kernel(fixes: FixSet) -> Computer {
 }
 
 impl Computer {
-    /// Boots, and runs the program under every seed of its burst; the first outcome that is not silent,
-    /// or the last.
+    /// Boots, and runs the program under every seed of its burst: the first violation, else the first
+    /// outcome that was cut, else the last.
     pub fn run_burst(&mut self, prog: &Prog, mut each: impl FnMut(&Outcome)) -> Outcome {
         let burst = u32::from(prog.burst.max(1));
+        let mut cut = None;
         let mut i = 0;
         loop {
             let outcome = self.run(prog, prog.seed.wrapping_add(i), Observe::Oracles);
             each(&outcome);
             i += 1;
-            if i == burst || outcome.violation().is_some() {
+            if outcome.violation().is_some() {
                 return outcome;
+            }
+            if i == burst {
+                return cut.unwrap_or(outcome);
+            }
+            if matches!(outcome.verdict, Verdict::Cut) {
+                cut.get_or_insert(outcome);
             }
         }
     }
