@@ -105,7 +105,7 @@ async fn dma_buf_mmap_internal(k: &Kernel, buf: &DmaBuf, vma: &mut Vma) -> Resul
 pub(crate) async fn mmap_region(k: &Kernel, buf: &Rc<DmaBuf>, mut vma: Vma) -> Result<(), Errno> {
     enter!(k);
     do_munmap(k, vma.mm, vma.start, vma.end).await?;
-    if k.mm(vma.mm).vmas.borrow().len() >= MAX_MAP_COUNT {
+    if k.vmas(vma.mm).len() >= MAX_MAP_COUNT {
         return Err(Errno::ENOMEM);
     }
     get_dma_buf(k, buf).await;

@@ -97,7 +97,8 @@ pub(super) async fn pins_verify(s: &System, pins: Pins) -> Ret {
     let slot = get_slot(s, pins)?;
     let mut pinned = 0;
     for &page in slot.pages.as_slice() {
-        let look = s.step(obj::page(page.pfn, 1), Access::Read, || gup::page_maybe_dma_pinned(s, page.pfn));
+        let head = s.compound_head(page.pfn);
+        let look = s.step(obj::page(head, 1), Access::Read, || gup::page_maybe_dma_pinned(s, page.pfn));
         pinned += look.await as u32;
     }
     put_slot(s, pins);

@@ -75,7 +75,7 @@ impl System {
         super::dma_buf::close_all(self).await;
         super::ttm::close_all(self).await;
         for file in 0..NR_HANDLES as u8 {
-            if self.mappings[file as usize].pages.iter().any(|page| page.get().is_some()) {
+            if self.peek_mapping(file).next().is_some() {
                 shmem_truncate(self, file, 0).await;
             }
         }

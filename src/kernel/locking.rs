@@ -154,15 +154,17 @@ impl Machine {
         state.writer == self.current() + 1 || state.readers >> self.current() & 1 != 0
     }
 
-    /// The current task holds the lock for writing.
-    pub(crate) fn holds_write(&self, l: Lock) -> bool {
-        self.locks[l.0 as usize].get().writer == self.current() + 1
-    }
-
     /// Accessors of lock-protected state say which lock, in every build.
     #[track_caller]
     pub(crate) fn assert_held(&self, l: Lock) {
         assert!(self.holds(l), "{} is not held by task {}", lock_name(lock_class(l.0).0), self.current());
+    }
+
+    /// As [`Machine::assert_held`], for writing.
+    #[track_caller]
+    pub(crate) fn assert_held_write(&self, l: Lock) {
+        let writes = self.locks[l.0 as usize].get().writer == self.current() + 1;
+        assert!(writes, "{} is not held for writing by task {}", lock_name(lock_class(l.0).0), self.current());
     }
 }
 

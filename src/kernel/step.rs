@@ -40,6 +40,12 @@ impl Touch {
         touch.iter().fold(0, |set, t| set | bits(t))
     }
 
+    /// Whether a step that announced this may touch `obj` so.
+    fn permits(self, obj: Obj, access: Access) -> bool {
+        let enough = self.access == Access::Write || self.access == access;
+        enough && self.obj.first <= obj.first && obj.first + obj.count <= self.obj.first + self.obj.count
+    }
+
     /// Whether the order of the two accesses can matter.
     #[inline]
     pub(crate) fn conflicts(self, other: Touch) -> bool {
@@ -83,6 +89,17 @@ impl Machine {
     #[inline]
     pub(crate) fn step<R, F: FnOnce() -> R + Unpin>(&self, obj: Obj, access: Access, act: F) -> Step<'_, F> {
         self.step_on([Touch { obj, access }, Touch::default(), Touch::default()], Wait::Ready, act)
+    }
+
+    /// Lockless-visible state says which object it belongs to: the present step must have announced all
+    /// of it, for reading, writing or, a blind increment, as commuting.  Only where debug assertions are on.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn assert_announced(&self, obj: Obj, access: Access) {
+        debug_assert!(
+            self.pending(self.current()).0.iter().any(|t| t.permits(obj, access)),
+            "{obj} is touched ({access:?}) in a step that did not announce it"
+        );
     }
 
     /// One step that touches up to three ranges of objects and waits before.

@@ -2,7 +2,8 @@
 //! Contents of pages, and who uses them.  Linux: include/linux/highmem.h.
 
 use super::mm_types::*;
-use crate::limits::NR_FRAMES;
+use super::page_alloc::fill;
+use crate::kernel::{Touch, Wait};
 use crate::trace::{Access, Event, Owner, UseKind, obj};
 use std::future::Future;
 
@@ -10,6 +11,16 @@ use std::future::Future;
 #[track_caller]
 pub(crate) fn kernel_read(k: &Kernel, page: PageRef) -> impl Future<Output = u8> {
     k.step(obj::data(page.pfn), Access::Read, move || use_page(k, page, UseKind::KernelRead, None))
+}
+
+/// Copies contents to a page that nobody else sees yet.
+#[track_caller]
+pub(crate) fn copy_user_highpage(k: &Kernel, to: PageRef, from: PageRef) -> impl Future<Output = ()> {
+    let touch = [Touch::read(obj::data(from.pfn)), Touch::write(obj::data(to.pfn)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        let value = use_page(k, from, UseKind::KernelRead, None);
+        fill(k, to, value);
+    })
 }
 
 /// Uses contents in the present step: returns them, or replaces them by `value`.
@@ -20,14 +31,14 @@ pub(crate) fn use_page(k: &Kernel, page: PageRef, kind: UseKind, value: Option<u
 /// As [`use_page`], through a translation of page `at.1` of address space `at.0`.
 pub(crate) fn use_page_at(k: &Kernel, page: PageRef, kind: UseKind, value: Option<u8>, at: Option<(u8, u8)>) -> u8 {
     let PageRef { pfn, gen_: took } = page;
-    let (cell, now, owner) = match pfn.valid() {
-        true => (&k.frame(pfn).contents, k.frame(pfn).gen_.get(), k.frame(pfn).owner.get()),
-        false => (&k.iomem[pfn.index() - NR_FRAMES], took, Owner::Dev),
+    let (now, owner) = match pfn.valid() {
+        true => (k.page_gen(pfn), k.peek_page(pfn).owner),
+        false => (took, Owner::Dev),
     };
-    let Contents { value: old, written } = cell.get();
+    let Contents { value: old, written } = k.read_memory(pfn);
     let value = match value {
         Some(new) => {
-            cell.set(Contents { value: new, written: now });
+            k.write_memory(pfn, Contents { value: new, written: now });
             new
         }
         None => old,

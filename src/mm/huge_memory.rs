@@ -3,7 +3,7 @@
 //!
 //! Left out: transparent huge pages of anonymous memory.
 
-use super::memory::{PfnT, inc_nr_ptes, vm_normal_page_pmd};
+use super::memory::{PfnT, vm_normal_page_pmd};
 use super::mm_types::*;
 use super::mmu_gather::{MmuGather, flush_tlb_range};
 use super::pgtable::*;
@@ -46,6 +46,7 @@ pub(crate) async fn vmf_insert_pfn_pmd_prot(k: &Kernel, vma: &Vma, va: u8, pfn: 
         set_pmd_at(k, p, if write { entry.mkwrite(true).mkdirty() } else { entry }).await;
         if let Some(table) = unused.take() {
             pgtable_trans_huge_deposit(k, p, table);
+            inc_nr_ptes(k, p.mm, 1);
         }
     } else if write && old.is_leaf() && old.pfn() == pfn.pfn {
         set_pmd_at(k, p, old.mkwrite(true).mkdirty().mkyoung()).await;
@@ -55,19 +56,6 @@ pub(crate) async fn vmf_insert_pfn_pmd_prot(k: &Kernel, vma: &Vma, va: u8, pfn: 
         pte_free_now(k, table);
     }
     VmFault::NoPage
-}
-
-/// Puts a table aside for the day the leaf is split.
-fn pgtable_trans_huge_deposit(k: &Kernel, p: PmdPtr, table: u8) {
-    k.assert_held(page_table_lock(p.mm));
-    k.mm(p.mm).deposited[p.i as usize].set(table + 1);
-    inc_nr_ptes(k, p.mm, 1);
-}
-
-/// Takes the table that was put aside, if one was.
-fn pgtable_trans_huge_withdraw(k: &Kernel, p: PmdPtr) -> Option<u8> {
-    k.assert_held(page_table_lock(p.mm));
-    k.mm(p.mm).deposited[p.i as usize].replace(0).checked_sub(1)
 }
 
 /// Frees the table that was put aside.  Nobody ever walked it.
@@ -123,12 +111,11 @@ pub(crate) async fn move_huge_pmd(k: &Kernel, old: PmdPtr, new: PmdPtr) -> bool 
     spin_lock(k, page_table_lock(old.mm)).await;
     let moved = pmdp_get(k, old).is_leaf() && pmdp_get(k, new).none();
     if moved {
-        let gen_ = k.mm(old.mm).pmd_gens[old.i as usize].get();
+        let gen_ = pmd_gens(k, old);
         let pmd = pmdp_huge_get_and_clear(k, old).await;
         move_pmd_at(k, new, pmd, gen_).await;
-        if let Some(table) = k.mm(old.mm).deposited[old.i as usize].replace(0).checked_sub(1) {
-            k.tables[table as usize].base.set(new.base());
-            k.mm(new.mm).deposited[new.i as usize].set(table + 1);
+        if let Some(table) = pgtable_trans_huge_withdraw(k, old) {
+            pgtable_trans_huge_deposit(k, new, table);
         }
         flush_tlb_range(k, old.mm, old.base(), old.base() + HPAGE_PMD_NR as u8).await;
     }

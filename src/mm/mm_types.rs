@@ -5,34 +5,23 @@
 //! Simplified: one flat array each; an address space is a number, a mapping too.
 //! Left out:   zones, memcg, page->lru, anon_vma.
 
-use super::pgtable::Pte;
+use super::memremap::DevPagemap;
+use super::page_alloc::FreeArea;
+pub(crate) use super::page_flags::*;
+use super::pgtable::{PgTable, Pmds};
 use crate::fixes::FixSet;
 use crate::kernel::{Draw, Lock, LockClass, Machine, NR_MAPPINGS};
 use crate::limits::*;
-use crate::trace::{Owner, Pfn};
+use crate::trace::{Access, Pfn, obj};
+
 use bitflags::bitflags;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 
 bitflags! {
-    /// page->flags, as far as somebody reads them.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub(crate) struct PageFlags: u8 {
-        /// PG_head: a compound page begins here.
-        const HEAD = 1;
-        /// Tail of a compound page.
-        const TAIL = 2;
-        /// PG_dirty.
-        const DIRTY = 4;
-        /// PageAnon: page->mapping has its lowest bit set.
-        const ANON = 8;
-        /// PG_anon_exclusive.
-        const ANON_EXCLUSIVE = 16;
-    }
-
     /// vma->vm_flags.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub(crate) struct VmFlags: u16 {
@@ -52,37 +41,6 @@ impl VmFlags {
     pub(crate) fn is_cow(self) -> bool {
         self & (VmFlags::SHARED | VmFlags::MAYWRITE) == VmFlags::MAYWRITE
     }
-}
-
-/// What a frame holds.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(crate) struct Contents {
-    pub(crate) value: u8,
-    /// The generation it was written under; for oracles.
-    pub(crate) written: u16,
-}
-
-/// A page frame and its struct page.
-#[derive(Debug, Default)]
-pub(crate) struct Frame {
-    /// `_refcount`.  Lockless readers: GUP-fast, whoever else holds a reference.
-    pub(crate) refcount: Cell<i32>,
-    /// Number of entries that map it.  Lockless readers: everybody.
-    pub(crate) mapcount: Cell<i32>,
-    /// Exact number of FOLL_PIN references, compound pages only.
-    pub(crate) pincount: Cell<i32>,
-    pub(crate) flags: Cell<PageFlags>,
-    /// Order of the block that begins here.
-    pub(crate) order: Cell<u8>,
-    /// The page whose refcount counts: compound_head().  Itself unless [`PageFlags::TAIL`].
-    pub(crate) head: Cell<Pfn>,
-    /// Which allocation, or which free, of all there were; for oracles.
-    pub(crate) gen_: Cell<u16>,
-    pub(crate) owner: Cell<Owner>,
-    /// Lockless readers: CPUs, devices.
-    pub(crate) contents: Cell<Contents>,
-    /// page->mapping of a page-cache page, `u8::MAX`: none.
-    pub(crate) mapping: Cell<u8>,
 }
 
 /// A reference to a page, and the generation it was taken of.
@@ -179,66 +137,43 @@ impl Vma {
 }
 
 /// An address space.
+#[derive(Default)]
 pub(crate) struct Mm {
     /// mm_users: tasks that run in it.
-    pub(crate) users: Cell<u8>,
-    /// Sorted by start.  Guarded by mmap_lock.
-    pub(crate) vmas: RefCell<Vec<Vma>>,
-    /// Lockless readers: GUP-fast, the MMU.
-    pub(crate) pmds: [Cell<Pte>; PTRS_PER_PMD],
-    /// Generation of the frames a pmd leaf had when it was installed; for oracles.
-    pub(crate) pmd_gens: [Cell<[u16; HPAGE_PMD_NR]>; PTRS_PER_PMD],
-    /// Page tables put aside for the split of a huge entry, table number plus one.
-    pub(crate) deposited: [Cell<u8>; PTRS_PER_PMD],
-    pub(crate) rss_anon: Cell<i32>,
-    pub(crate) rss_file: Cell<i32>,
+    users: Cell<u8>,
+    /// Sorted by start.
+    vmas: RefCell<Vec<Vma>>,
+    pub(super) pmds: Pmds,
+    /// Blind counters, which nobody reads before the address space ends.
+    rss_anon: Cell<i32>,
+    rss_file: Cell<i32>,
     /// Page tables, in tables.
-    pub(crate) pgtables: Cell<i32>,
-    pub(crate) tlb_flush_pending: Cell<u8>,
-    pub(crate) write_protect_seq: Cell<u32>,
-}
-
-/// A page table.
-#[derive(Debug)]
-pub(crate) struct Table {
-    /// In use.
-    pub(crate) live: Cell<bool>,
-    /// Counts uses; a pointer into a table remembers which.
-    pub(crate) gen_: Cell<u16>,
-    /// Lockless readers: GUP-fast, the MMU.
-    pub(crate) ptes: [Cell<Pte>; PTRS_PER_PTE],
-    /// Generation of the frame when the entry was installed; for oracles.
-    pub(crate) gens: [Cell<u16>; PTRS_PER_PTE],
-    /// Whose, and which page its first entry maps.
-    pub(crate) mm: Cell<u8>,
-    pub(crate) base: Cell<u8>,
+    pgtables: Cell<i32>,
+    tlb_flush_pending: Cell<u8>,
+    write_protect_seq: Cell<u32>,
 }
 
 /// An address_space: the page cache of a file, or the pages of an exporter.
 #[derive(Debug, Default)]
 pub(crate) struct Mapping {
-    /// Pages present.  Guarded by i_pages.
-    pub(crate) pages: [Cell<Option<PageRef>>; FILE_PAGES],
+    pages: [Cell<Option<PageRef>>; FILE_PAGES],
     /// i_size in pages.
-    pub(crate) size: Cell<u8>,
+    size: Cell<u8>,
 }
 
 /// Memory, on top of the machine.
 pub struct Kernel {
     machine: Machine,
-    pub(crate) frames: [Frame; NR_FRAMES],
-    /// Contents of VRAM, which has no struct page.
-    pub(crate) iomem: [Cell<Contents>; NR_IOMEM],
-    /// First pages of free blocks by order, one bit a frame.
-    pub(crate) free_area: [Cell<u64>; MAX_ORDER as usize + 1],
-    pub(crate) mms: [Mm; NR_MMS],
+    pub(super) frames: [Frame; NR_FRAMES],
+    /// VRAM, which has no struct page.
+    pub(super) iomem: [Memory; NR_IOMEM],
+    pub(super) free_area: [FreeArea; MAX_ORDER as usize + 1],
+    mms: [Mm; NR_MMS],
     /// The address space of each task, `u8::MAX`: none.
-    pub(crate) task_mm: [Cell<u8>; NR_TASKS],
-    pub(crate) tables: [Table; NR_TABLES],
-    /// Pages of the dax device are usable (its pgmap lives).
-    pub(crate) pgmap_live: Cell<bool>,
-    pub(crate) pgmap_refs: Cell<i32>,
-    pub(crate) mappings: [Mapping; NR_MAPPINGS],
+    task_mm: [Cell<u8>; NR_TASKS],
+    pub(super) tables: [PgTable; NR_TABLES],
+    pub(super) pgmap: DevPagemap,
+    mappings: [Mapping; NR_MAPPINGS],
     /// The last generation given to a block; one more at each allocation and at each free.
     generation: Cell<u16>,
 }
@@ -255,31 +190,12 @@ impl Kernel {
         Kernel {
             machine: Machine::new(fixes),
             frames: std::array::from_fn(|_| Frame::default()),
-            iomem: std::array::from_fn(|_| Cell::default()),
-            free_area: std::array::from_fn(|_| Cell::new(0)),
-            mms: std::array::from_fn(|_| Mm {
-                users: Cell::new(0),
-                vmas: RefCell::default(),
-                pmds: std::array::from_fn(|_| Cell::new(Pte::NONE)),
-                pmd_gens: std::array::from_fn(|_| Cell::default()),
-                deposited: std::array::from_fn(|_| Cell::new(0)),
-                rss_anon: Cell::new(0),
-                rss_file: Cell::new(0),
-                pgtables: Cell::new(0),
-                tlb_flush_pending: Cell::new(0),
-                write_protect_seq: Cell::new(0),
-            }),
+            iomem: std::array::from_fn(|_| Memory::default()),
+            free_area: std::array::from_fn(|_| FreeArea::default()),
+            mms: std::array::from_fn(|_| Mm::default()),
             task_mm: std::array::from_fn(|_| Cell::new(u8::MAX)),
-            tables: std::array::from_fn(|_| Table {
-                live: Cell::new(false),
-                gen_: Cell::new(0),
-                ptes: std::array::from_fn(|_| Cell::new(Pte::NONE)),
-                gens: std::array::from_fn(|_| Cell::new(0)),
-                mm: Cell::new(0),
-                base: Cell::new(0),
-            }),
-            pgmap_live: Cell::new(true),
-            pgmap_refs: Cell::new(0),
+            tables: std::array::from_fn(|_| PgTable::default()),
+            pgmap: DevPagemap::default(),
             mappings: std::array::from_fn(|_| Mapping::default()),
             generation: Cell::new(0),
         }
@@ -290,11 +206,10 @@ impl Kernel {
         self.machine.reset(fixes, draw);
         self.generation.set(0);
         super::page_alloc::mem_init(self);
+        super::pgtable::pgtable_cache_init(self);
         for mm in &self.mms {
             mm.users.set(0);
             mm.vmas.borrow_mut().clear();
-            mm.pmds.iter().for_each(|p| p.set(Pte::NONE));
-            mm.deposited.iter().for_each(|d| d.set(0));
             mm.rss_anon.set(0);
             mm.rss_file.set(0);
             mm.pgtables.set(0);
@@ -305,12 +220,7 @@ impl Kernel {
         for (task, mm) in self.task_mm.iter().enumerate() {
             mm.set(if task < NR_USER_TASKS { 0 } else { u8::MAX });
         }
-        for table in &self.tables {
-            table.live.set(false);
-            table.gen_.set(0);
-        }
-        self.pgmap_live.set(true);
-        self.pgmap_refs.set(0);
+        self.pgmap.init();
         for mapping in &self.mappings {
             mapping.pages.iter().for_each(|p| p.set(None));
             mapping.size.set(FILE_PAGES as u8);
@@ -318,12 +228,16 @@ impl Kernel {
     }
 
     /// A generation no block had before: all frames of a block have the same.
-    pub(crate) fn next_generation(&self) -> u16 {
+    pub(super) fn next_generation(&self) -> u16 {
         self.generation.set(self.generation.get() + 1);
         self.generation.get()
     }
 
-    /// current->mm.
+    pub(super) fn mm(&self, mm: u8) -> &Mm {
+        &self.mms[mm as usize]
+    }
+
+    /// current->mm: nobody else changes it.
     pub(crate) fn current_mm(&self) -> u8 {
         self.task_mm[self.current() as usize].get()
     }
@@ -333,14 +247,110 @@ impl Kernel {
         (0..NR_TASKS).filter(|&t| self.task_mm[t].get() == mm).fold(0, |set, t| set | 1 << t)
     }
 
-    /// The struct page of a frame that has one.
-    pub(crate) fn frame(&self, pfn: Pfn) -> &Frame {
-        &self.frames[pfn.index()]
+    /// The current task goes to another address space; its CPU forgets the old one's translations.
+    pub(crate) fn switch_mm(&self, mm: u8) {
+        let task = self.current();
+        self.assert_announced(obj::tlb(task), Access::Write);
+        self.task_mm[task as usize].set(mm);
+        self.cpus[task as usize].tlb.flush_all();
     }
 
-    pub(crate) fn mm(&self, mm: u8) -> &Mm {
-        &self.mms[mm as usize]
+    /// mm->mm_users.
+    pub(crate) fn mm_users(&self, mm: u8) -> u8 {
+        self.mm(mm).users.get()
     }
+
+    pub(crate) fn set_mm_users(&self, mm: u8, users: u8) {
+        self.mm(mm).users.set(users);
+    }
+
+    /// mm->tlb_flush_pending.
+    pub(crate) fn tlb_flush_pending(&self, mm: u8) -> u8 {
+        self.assert_announced(obj::tlb_flush_pending(mm), Access::Read);
+        self.mm(mm).tlb_flush_pending.get()
+    }
+
+    pub(crate) fn tlb_flush_pending_add(&self, mm: u8, delta: i8) {
+        self.assert_announced(obj::tlb_flush_pending(mm), Access::Commute);
+        let pending = &self.mm(mm).tlb_flush_pending;
+        pending.set(pending.get().wrapping_add_signed(delta));
+    }
+
+    /// mm->write_protect_seq: odd while fork write-protects.
+    pub(crate) fn write_protect_seq(&self, mm: u8) -> u32 {
+        self.assert_announced(obj::write_protect_seq(mm), Access::Read);
+        self.mm(mm).write_protect_seq.get()
+    }
+
+    /// The areas of an address space.
+    pub(crate) fn vmas(&self, mm: u8) -> Ref<'_, Vec<Vma>> {
+        self.assert_held(mmap_lock(mm));
+        self.mm(mm).vmas.borrow()
+    }
+
+    /// The areas of an address space, to change them.
+    pub(crate) fn vmas_mut(&self, mm: u8) -> RefMut<'_, Vec<Vma>> {
+        self.assert_held_write(mmap_lock(mm));
+        self.mm(mm).vmas.borrow_mut()
+    }
+
+    /// The areas of an address space, of which the caller may look at those that show `mapping`.
+    pub(crate) fn i_mmap(&self, mapping: u8, mm: u8) -> Ref<'_, Vec<Vma>> {
+        self.assert_held(i_mmap_rwsem(mapping));
+        self.mm(mm).vmas.borrow()
+    }
+
+    /// i_size_read().
+    pub(crate) fn i_size_read(&self, mapping: u8) -> u8 {
+        self.assert_held(i_pages(mapping));
+        self.mappings[mapping as usize].size.get()
+    }
+
+    pub(crate) fn i_size_write(&self, mapping: u8, size: u8) {
+        self.assert_held(i_pages(mapping));
+        self.mappings[mapping as usize].size.set(size);
+    }
+
+    /// xa_load() of mapping->i_pages: the page there, if one is.
+    pub(crate) fn xa_load(&self, mapping: u8, pgoff: u8) -> Option<PageRef> {
+        self.assert_held(i_pages(mapping));
+        self.mappings[mapping as usize].pages[pgoff as usize].get()
+    }
+
+    /// xa_store(), xa_erase().
+    pub(crate) fn xa_store(&self, mapping: u8, pgoff: u8, page: Option<PageRef>) {
+        self.assert_held(i_pages(mapping));
+        self.mappings[mapping as usize].pages[pgoff as usize].set(page);
+    }
+
+    /// Puts a page into a mapping, as an oracle's test needs it.
+    #[cfg(test)]
+    pub(crate) fn poke_mapping(&self, mapping: u8, pgoff: u8, page: PageRef) {
+        self.mappings[mapping as usize].pages[pgoff as usize].set(Some(page));
+    }
+
+    /// The pages of a mapping, when all is quiet.
+    pub(crate) fn peek_mapping(&self, mapping: u8) -> impl Iterator<Item = PageRef> {
+        self.mappings[mapping as usize].pages.iter().filter_map(Cell::get)
+    }
+}
+
+/// add_mm_counter() of the counter that a page belongs to.
+pub(crate) fn add_mm_counter(k: &Kernel, mm: u8, pfn: Pfn, delta: i32) {
+    let n = if k.folio_test_anon(pfn) { &k.mm(mm).rss_anon } else { &k.mm(mm).rss_file };
+    n.set(n.get() + delta);
+}
+
+/// mm_inc_nr_ptes(), mm_dec_nr_ptes().
+pub(crate) fn inc_nr_ptes(k: &Kernel, mm: u8, delta: i32) {
+    let n = &k.mm(mm).pgtables;
+    n.set(n.get() + delta);
+}
+
+/// The address space has ended: anonymous pages, file pages and page tables still counted.  Linux: kernel/fork.c.
+pub(crate) fn check_mm(k: &Kernel, mm: u8) -> (i32, i32, i32) {
+    let m = k.mm(mm);
+    (m.rss_anon.take(), m.rss_file.take(), m.pgtables.take())
 }
 
 /// The lock of an address space's areas.

@@ -5,7 +5,7 @@
 //! Left out:   merging, accounting, stacks.
 
 use super::huge_memory::vma_adjust_trans_huge;
-use super::memory::{inc_nr_ptes, unmap_page_range};
+use super::memory::unmap_page_range;
 use super::mm_types::*;
 use super::mmu_gather::*;
 use super::pgtable::*;
@@ -16,30 +16,27 @@ use crate::trace::{Access, Event, obj};
 
 /// The area that holds page `va`.  mmap_lock is held.
 pub(crate) fn find_vma(k: &Kernel, mm: u8, va: u8) -> Option<Vma> {
-    k.assert_held(mmap_lock(mm));
-    k.mm(mm).vmas.borrow().iter().find(|v| v.contains(va)).cloned()
+    k.vmas(mm).iter().find(|v| v.contains(va)).cloned()
 }
 
 /// The first area that begins at or behind `va`, or holds it.  mmap_lock is held.
 pub(crate) fn find_vma_from(k: &Kernel, mm: u8, va: u8) -> Option<Vma> {
-    k.assert_held(mmap_lock(mm));
-    k.mm(mm).vmas.borrow().iter().find(|v| v.end > va).cloned()
+    k.vmas(mm).iter().find(|v| v.end > va).cloned()
 }
 
 /// Changes the list of areas under the locks its readers take.
 async fn change_vmas(k: &Kernel, vma: &Vma, change: impl FnOnce(&mut Vec<Vma>)) {
-    assert!(k.holds_write(mmap_lock(vma.mm)));
     if vma.mapping != NO_MAPPING {
         down_write(k, i_mmap_rwsem(vma.mapping)).await;
     }
-    change(&mut k.mm(vma.mm).vmas.borrow_mut());
+    change(&mut k.vmas_mut(vma.mm));
     if vma.mapping != NO_MAPPING {
         up_write(k, i_mmap_rwsem(vma.mapping));
     }
 }
 
 fn room_for(k: &Kernel, mm: u8) -> Result<(), Errno> {
-    if k.mm(mm).vmas.borrow().len() < MAX_MAP_COUNT { Ok(()) } else { Err(Errno::ENOMEM) }
+    if k.vmas(mm).len() < MAX_MAP_COUNT { Ok(()) } else { Err(Errno::ENOMEM) }
 }
 
 /// Puts a new area into the list, sorted.  Linux: vma_link().
@@ -172,23 +169,18 @@ async fn exit_mmap(k: &Kernel, mm: u8) {
     down_write(k, mmap_lock(mm)).await;
     unmap_region(k, mm, 0, TASK_SIZE as u8).await;
     up_write(k, mmap_lock(mm));
-    let m = k.mm(mm);
-    let (rss_anon, rss_file, pgtables) = (m.rss_anon.get(), m.rss_file.get(), m.pgtables.get());
+    let (rss_anon, rss_file, pgtables) = check_mm(k, mm);
     k.emit(Event::MmExit { mm, rss_anon, rss_file, pgtables });
-    m.rss_anon.set(0);
-    m.rss_file.set(0);
-    m.pgtables.set(0);
 }
 
 /// Drops the current task's use of an address space.  Linux: kernel/fork.c.
 async fn mmput(k: &Kernel, mm: u8) {
     enter!(k);
-    let users = &k.mm(mm).users;
-    let last = k.step(obj::mm_users(mm), Access::Write, || users.get() == 1).await;
+    let last = k.step(obj::mm_users(mm), Access::Write, || k.mm_users(mm) == 1).await;
     if last {
         exit_mmap(k, mm).await;
     }
-    users.set(users.get() - 1);
+    k.set_mm_users(mm, k.mm_users(mm) - 1);
 }
 
 /// The current task leaves its address space for a new one, or for none.
@@ -202,15 +194,14 @@ pub(crate) async fn exec_mmap(k: &Kernel, exit: bool) -> Result<(), Errno> {
     let (task, old) = (k.current(), k.current_mm());
     let new = match exit {
         true => u8::MAX,
-        false => (0..NR_MMS as u8).find(|&mm| k.mm(mm).users.get() == 0).ok_or(Errno::ENOMEM)?,
+        false => (0..NR_MMS as u8).find(|&mm| k.mm_users(mm) == 0).ok_or(Errno::ENOMEM)?,
     };
     if !exit {
-        k.mm(new).users.set(1);
+        k.set_mm_users(new, 1);
     }
     let touch = [Touch::write(obj::tlb(task)), Touch::write(obj::mm_users(old)), Touch::default()];
     k.step_on(touch, Wait::Ready, || {
-        k.task_mm[task as usize].set(new);
-        k.cpus[task as usize].tlb.flush_all();
+        k.switch_mm(new);
         k.emit(Event::TlbFlush { cpu: task, mm: old, start: 0, end: TASK_SIZE as u8 });
     })
     .await;

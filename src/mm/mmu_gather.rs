@@ -34,8 +34,7 @@ pub(crate) struct MmuGather {
 pub(crate) async fn tlb_gather_mmu(k: &Kernel, mm: u8) -> MmuGather {
     enter!(k);
     k.step(obj::tlb_flush_pending(mm), Access::Commute, || {
-        let pending = &k.mm(mm).tlb_flush_pending;
-        pending.set(pending.get() + 1);
+        k.tlb_flush_pending_add(mm, 1);
     })
     .await;
     MmuGather {
@@ -103,14 +102,14 @@ async fn tlb_remove_table(k: &Kernel, table: u8) {
 /// Ends.
 pub(crate) async fn tlb_finish_mmu(k: &Kernel, mut tlb: MmuGather) {
     enter!(k);
-    let pending = &k.mm(tlb.mm).tlb_flush_pending;
-    let nested = k.step(obj::tlb_flush_pending(tlb.mm), Access::Read, || pending.get() > 1).await;
+    let mm = tlb.mm;
+    let nested = k.step(obj::tlb_flush_pending(mm), Access::Read, || k.tlb_flush_pending(mm) > 1).await;
     if nested {
         // Entries that another unmapper cleared and has not flushed yet were none for us.
         tlb.range(0, TASK_SIZE as u8);
     }
     tlb_flush_mmu(k, &mut tlb).await;
-    k.step(obj::tlb_flush_pending(tlb.mm), Access::Commute, || pending.set(pending.get() - 1)).await;
+    k.step(obj::tlb_flush_pending(mm), Access::Commute, || k.tlb_flush_pending_add(mm, -1)).await;
 }
 
 /// Makes every CPU of `mm` forget the translations of pages `start..end`.  Linux: arch/x86/mm/tlb.c.

@@ -38,7 +38,7 @@ async fn mprotect_fixup(k: &Kernel, mm: u8, start: u8, end: u8, prot: VmFlags) -
 }
 
 fn set_vm_flags(k: &Kernel, vma: &Vma, flags: VmFlags) {
-    let mut vmas = k.mm(vma.mm).vmas.borrow_mut();
+    let mut vmas = k.vmas_mut(vma.mm);
     let slot = vmas.iter_mut().find(|v| v.start == vma.start).expect("the area is in the list");
     slot.flags = flags;
 }
@@ -88,6 +88,6 @@ async fn change_pte_range(k: &Kernel, table: u8, start: u8, end: u8, flags: VmFl
 /// Whether an entry may become writable without a fault: shared, or a dirty exclusive page.
 fn can_change_pte_writable(k: &Kernel, pte: Pte, flags: VmFlags) -> bool {
     let pfn = pte.pfn();
-    let exclusive = pfn.valid() && !pte.special() && k.frame(pfn).flags.get().contains(PageFlags::ANON_EXCLUSIVE);
+    let exclusive = pfn.valid() && !pte.special() && k.page_anon_exclusive(pfn);
     flags.contains(VmFlags::SHARED) || (k.fixed(Fix::WpReuseExclusive) && exclusive && pte.dirty())
 }

@@ -33,7 +33,7 @@ async fn move_vma(k: &Kernel, mm: u8, addr: u8, len: u8, new: u8) -> Result<(), 
     enter!(k);
     let vma = find_vma(k, mm, addr).filter(|vma| addr + len <= vma.end).ok_or(Errno::EFAULT)?;
     do_munmap(k, mm, new, new + len).await?;
-    if k.mm(mm).vmas.borrow().len() + 3 > MAX_MAP_COUNT {
+    if k.vmas(mm).len() + 3 > MAX_MAP_COUNT {
         return Err(Errno::ENOMEM);
     }
     if let Some(ops) = &vma.ops {

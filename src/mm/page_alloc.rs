@@ -12,40 +12,44 @@ use crate::fixes::Fix;
 use crate::kernel::enter;
 use crate::limits::*;
 use crate::trace::{Access, Event, Owner, Pfn, obj};
+use std::cell::Cell;
 use std::future::Future;
+
+/// First pages of the free blocks of an order, one bit a frame.
+#[derive(Debug, Default)]
+pub(crate) struct FreeArea(Cell<u64>);
+
+/// The free blocks of an order; for a step that announced the free lists.
+fn free_area(k: &Kernel, order: u8) -> &Cell<u64> {
+    k.assert_announced(obj::buddy(), Access::Write);
+    &k.free_area[order as usize].0
+}
 
 /// All memory in free blocks of the largest order, but for the dax device's.
 pub(crate) fn mem_init(k: &Kernel) {
     let ram = NR_FRAMES - NR_DEVDAX;
     for (pfn, frame) in k.frames.iter().enumerate() {
-        let dev = pfn >= ram;
-        frame.refcount.set(dev as i32);
-        frame.mapcount.set(0);
-        frame.pincount.set(0);
-        frame.flags.set(PageFlags::empty());
-        frame.order.set(0);
-        frame.head.set(Pfn(pfn as u8));
-        frame.gen_.set(0);
-        frame.owner.set(if dev { Owner::Dev } else { Owner::Buddy });
-        frame.contents.set(Contents::default());
-        frame.mapping.set(NO_MAPPING);
+        let owner = if pfn < ram { Owner::Buddy } else { Owner::Dev };
+        let (refcount, flags, head) = ((pfn >= ram).into(), PageFlags::empty(), Pfn(pfn as u8));
+        let (mapcount, pincount, order, gen_, mapping) = (0, 0, 0, 0, NO_MAPPING);
+        frame.init(Page { refcount, mapcount, pincount, flags, order, head, gen_, owner, mapping });
     }
-    k.iomem.iter().for_each(|c| c.set(Contents::default()));
-    k.free_area.iter().for_each(|a| a.set(0));
+    k.iomem.iter().for_each(Memory::clear);
+    k.free_area.iter().for_each(|a| a.0.set(0));
     let all = (0..ram).step_by(1 << MAX_ORDER).fold(0, |set, pfn| set | 1u64 << pfn);
-    k.free_area[MAX_ORDER as usize].set(all);
+    k.free_area[MAX_ORDER as usize].0.set(all);
 }
 
 /// Takes a block off the free lists, splitting a larger one if need be.
 #[track_caller]
 fn rmqueue(k: &Kernel, order: u8) -> impl Future<Output = Option<Pfn>> {
     k.step(obj::buddy(), Access::Write, move || {
-        let from = (order..=MAX_ORDER).find(|&o| k.free_area[o as usize].get() != 0)?;
-        let area = &k.free_area[from as usize];
+        let from = (order..=MAX_ORDER).find(|&o| free_area(k, o).get() != 0)?;
+        let area = free_area(k, from);
         let pfn = area.get().trailing_zeros() as u8;
         area.set(area.get() & (area.get() - 1));
         for o in order..from {
-            let area = &k.free_area[o as usize];
+            let area = free_area(k, o);
             area.set(area.get() | 1 << (pfn + (1 << o)));
         }
         Some(Pfn(pfn))
@@ -59,18 +63,16 @@ fn prep_new_page(k: &Kernel, pfn: Pfn, order: u8, comp: bool, owner: Owner) -> i
     k.step(obj::frames(pfn, nr), Access::Write, move || {
         let gen_ = k.next_generation();
         for i in 0..nr {
-            let frame = k.frame(pfn.add(i));
-            frame.refcount.set((i == 0) as i32);
-            frame.flags.set(match (comp && order > 0, i) {
-                (true, 0) => PageFlags::HEAD,
-                (true, _) => PageFlags::TAIL,
-                (false, _) => PageFlags::empty(),
+            let (refcount, order) = if i == 0 { (1, order) } else { (0, 0) };
+            let (head, flags) = match (comp && nr > 1, i) {
+                (true, 0) => (pfn, PageFlags::HEAD),
+                (true, _) => (pfn, PageFlags::TAIL),
+                (false, _) => (pfn.add(i), PageFlags::empty()),
+            };
+            k.init_page(pfn.add(i), |page| {
+                let mapping = NO_MAPPING;
+                Page { refcount, order, head, flags, gen_, owner, mapping, ..page }
             });
-            frame.head.set(if comp { pfn } else { pfn.add(i) });
-            frame.order.set(if i == 0 { order } else { 0 });
-            frame.gen_.set(gen_);
-            frame.owner.set(owner);
-            frame.mapping.set(NO_MAPPING);
         }
         k.emit(Event::Alloc { pfn, order, gen_, owner });
     })
@@ -86,7 +88,7 @@ pub(crate) async fn alloc_pages(k: &Kernel, order: u8, comp: bool, owner: Owner)
     }
     let pfn = rmqueue(k, order).await?;
     prep_new_page(k, pfn, order, comp, owner).await;
-    Some(PageRef { pfn, gen_: k.frame(pfn).gen_.get() })
+    Some(PageRef { pfn, gen_: k.page_gen(pfn) })
 }
 
 /// Allocates a page and fills it (__GFP_ZERO, or a copy).  Nobody else sees it yet.
@@ -98,7 +100,7 @@ pub(crate) async fn alloc_filled(k: &Kernel, owner: Owner, value: u8) -> Option<
 
 /// Fills a page that nobody else can see.
 pub(crate) fn fill(k: &Kernel, page: PageRef, value: u8) {
-    k.frame(page.pfn).contents.set(Contents { value, written: page.gen_ });
+    k.write_memory(page.pfn, Contents { value, written: page.gen_ });
     k.emit(Event::Fill { pfn: page.pfn, value, gen_: page.gen_ });
 }
 
@@ -107,19 +109,16 @@ pub(crate) fn fill(k: &Kernel, page: PageRef, value: u8) {
 fn free_pages_prepare(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = ()> {
     let nr = 1 << order;
     k.step(obj::frames(pfn, nr), Access::Write, move || {
-        let sum = |f: fn(&Frame) -> i32| (0..nr).map(|i| f(k.frame(pfn.add(i)))).find(|&v| v != 0).unwrap_or(0);
-        let (refcount, mapcount) = (sum(|f| f.refcount.get()), sum(|f| f.mapcount.get()));
-        let gen_ = k.frame(pfn).gen_.get();
+        let pages = || (0..nr).map(|i| k.peek_page(pfn.add(i)));
+        let refcount = pages().map(|p| p.refcount).find(|&n| n != 0).unwrap_or(0);
+        let mapcount = pages().map(|p| p.mapcount).find(|&n| n != 0).unwrap_or(0);
+        let gen_ = k.page_gen(pfn);
         k.emit(Event::Free { pfn, order, gen_, owner: Owner::Buddy, refcount, mapcount });
-        let free = k.next_generation();
+        let gen_ = k.next_generation();
         for i in 0..nr {
-            let frame = k.frame(pfn.add(i));
-            frame.flags.set(PageFlags::empty());
-            frame.head.set(pfn.add(i));
-            frame.gen_.set(free);
-            frame.owner.set(Owner::Buddy);
-            frame.mapping.set(NO_MAPPING);
-            frame.pincount.set(0);
+            let (flags, head, owner) = (PageFlags::empty(), pfn.add(i), Owner::Buddy);
+            let (mapping, pincount) = (NO_MAPPING, 0);
+            k.init_page(head, |page| Page { flags, head, gen_, owner, mapping, pincount, ..page });
         }
     })
 }
@@ -130,7 +129,7 @@ fn __free_one_page(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = ()> 
     k.step(obj::buddy(), Access::Write, move || {
         let (mut pfn, mut order) = (pfn.0, order);
         while order < MAX_ORDER {
-            let area = &k.free_area[order as usize];
+            let area = free_area(k, order);
             let buddy = pfn ^ (1 << order);
             if area.get() >> buddy & 1 == 0 {
                 break;
@@ -139,7 +138,7 @@ fn __free_one_page(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = ()> 
             pfn &= buddy;
             order += 1;
         }
-        let area = &k.free_area[order as usize];
+        let area = free_area(k, order);
         area.set(area.get() | 1 << pfn);
     })
 }
@@ -158,22 +157,17 @@ pub(crate) async fn free_the_page(k: &Kernel, pfn: Pfn, order: u8) {
 pub(crate) async fn __free_pages(k: &Kernel, page: PageRef, order: u8) {
     enter!(k);
     let head_first = k.fixed(Fix::FreePagesHeadFirst);
-    let mut head = page_head(k, page.pfn);
+    let mut head = k.page_head(page.pfn);
     if put_page_testzero(k, page, 1).await {
         free_the_page(k, page.pfn, order).await;
         return;
     }
     if !head_first {
-        head = k.step(obj::page(page.pfn, 1), Access::Read, || page_head(k, page.pfn)).await;
+        head = k.step(obj::page(page.pfn, 1), Access::Read, || k.page_head(page.pfn)).await;
     }
     if k.fixed(Fix::FreeNonCompound) && !head {
         for o in (0..order).rev() {
             free_the_page(k, page.pfn.add(1 << o), o).await;
         }
     }
-}
-
-/// PageHead().
-fn page_head(k: &Kernel, pfn: Pfn) -> bool {
-    k.frame(pfn).flags.get().contains(PageFlags::HEAD)
 }

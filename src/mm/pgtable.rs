@@ -1,179 +1,130 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Entries of page tables, and the steps that read and write them.
-//! Linux: include/linux/pgtable.h, arch/x86/include/asm/pgtable.h.
+//! Page tables, and the steps that read and write them.
+//! Linux: include/linux/pgtable.h, mm/pgtable-generic.c, include/asm-generic/pgalloc.h.
 //!
-//! Two levels: a pmd entry is none, a table, or a leaf of [`HPAGE_PMD_NR`] pages; a pte is none or a page.
+//! An entry is written under its lock and in a step that announced it.  It is read in such a step, or
+//! under its lock.  The MMU takes no lock.
 
 use super::mm_types::*;
-use crate::fixes::Fix;
+pub(crate) use super::pgtable_types::*;
+use crate::arch::TlbEntry;
 use crate::kernel::Touch;
 use crate::limits::*;
 use crate::trace::{Access, Event, Pfn, obj};
-use std::fmt;
+use std::cell::Cell;
 use std::future::Future;
 
-/// A pmd or pte entry.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Pte(u32);
+/// The pmd entries of an address space.
+#[derive(Debug, Default)]
+pub(crate) struct Pmds {
+    entries: [Cell<Pte>; PTRS_PER_PMD],
+    /// Generation of the frames a leaf had when it was installed; for oracles.
+    gens: [Cell<[u16; HPAGE_PMD_NR]>; PTRS_PER_PMD],
+    /// Page tables put aside for the split of a leaf, table number plus one.
+    deposited: [Cell<u8>; PTRS_PER_PMD],
+}
 
-const PRESENT: u32 = 1 << 8;
-const WRITE: u32 = 1 << 9;
-const DIRTY: u32 = 1 << 10;
-const YOUNG: u32 = 1 << 11;
-const SPECIAL: u32 = 1 << 12;
-const DEVMAP: u32 = 1 << 13;
-/// A pmd that maps pages itself (PSE).
-const LEAF: u32 = 1 << 14;
-/// A pmd that points to a table.
-const TABLE: u32 = 1 << 15;
-/// PROT_NONE: present to the kernel, not to the MMU.
-const PROTNONE: u32 = 1 << 16;
+/// A page table.
+#[derive(Debug, Default)]
+pub(crate) struct PgTable {
+    /// In use.
+    live: Cell<bool>,
+    /// Counts uses; a pointer into a table remembers which.
+    gen_: Cell<u16>,
+    entries: [Cell<Pte>; PTRS_PER_PTE],
+    /// Generation of the frame when the entry was installed; for oracles.
+    gens: [Cell<u16>; PTRS_PER_PTE],
+    /// Whose, and which page its first entry maps; for traces.
+    mm: Cell<u8>,
+    base: Cell<u8>,
+}
 
-impl Pte {
-    pub(crate) const NONE: Pte = Pte(0);
-
-    /// mk_pte().
-    pub(crate) fn page(pfn: Pfn) -> Pte {
-        Pte(pfn.0 as u32 | PRESENT | YOUNG)
+/// At boot: no entries, all tables unused.
+pub(crate) fn pgtable_cache_init(k: &Kernel) {
+    for mm in 0..NR_MMS as u8 {
+        k.mm(mm).pmds.entries.iter().for_each(|p| p.set(Pte::NONE));
+        k.mm(mm).pmds.deposited.iter().for_each(|d| d.set(0));
     }
-    /// A pmd that points to `table`.
-    pub(crate) fn table(table: u8) -> Pte {
-        Pte(table as u32 | PRESENT | TABLE)
-    }
-    /// pmd_mkhuge().
-    pub(crate) fn mkhuge(self) -> Pte {
-        Pte(self.0 | LEAF)
-    }
-    /// pte_mkwrite().
-    pub(crate) fn mkwrite(self, write: bool) -> Pte {
-        Pte(if write { self.0 | WRITE } else { self.0 & !WRITE })
-    }
-    /// pte_mkdirty().
-    pub(crate) fn mkdirty(self) -> Pte {
-        Pte(self.0 | DIRTY)
-    }
-    /// pte_mkyoung().
-    pub(crate) fn mkyoung(self) -> Pte {
-        Pte(self.0 | YOUNG)
-    }
-    /// pte_mkspecial(): nothing where the architecture has no such bit.
-    pub(crate) fn mkspecial(self, k: &Kernel) -> Pte {
-        Pte(if k.fixed(Fix::PteSpecial) { self.0 | SPECIAL } else { self.0 })
-    }
-    /// pte_mkdevmap(): at pte level SPECIAL too, at pmd level DEVMAP alone.
-    pub(crate) fn mkdevmap(self, k: &Kernel) -> Pte {
-        let devmap = Pte(self.0 | DEVMAP);
-        if self.is_leaf() { devmap } else { devmap.mkspecial(k) }
-    }
-    pub(crate) fn none(self) -> bool {
-        self.0 == 0
-    }
-    /// pte_present(): as the kernel sees it.
-    pub(crate) fn present(self) -> bool {
-        self.0 & (PRESENT | PROTNONE) != 0
-    }
-    /// pte_modify(), as far as PROT_NONE goes.
-    pub(crate) fn mkaccessible(self, read: bool) -> Pte {
-        if read { Pte(self.0 & !PROTNONE | PRESENT) } else { Pte(self.0 & !PRESENT | PROTNONE) }
-    }
-    pub(crate) fn write(self) -> bool {
-        self.0 & WRITE != 0
-    }
-    pub(crate) fn dirty(self) -> bool {
-        self.0 & DIRTY != 0
-    }
-    pub(crate) fn special(self) -> bool {
-        self.0 & SPECIAL != 0
-    }
-    pub(crate) fn devmap(self) -> bool {
-        self.0 & DEVMAP != 0
-    }
-    /// pmd_leaf(): trans_huge or devmap.
-    pub(crate) fn is_leaf(self) -> bool {
-        self.0 & LEAF != 0
-    }
-    pub(crate) fn is_table(self) -> bool {
-        self.0 & TABLE != 0
-    }
-    pub(crate) fn pfn(self) -> Pfn {
-        Pfn(self.0 as u8)
-    }
-    /// The table a pmd points to.
-    pub(crate) fn table_nr(self) -> Option<u8> {
-        self.is_table().then_some(self.0 as u8)
-    }
-    /// Linux: arch/x86/include/asm/pgtable.h, pte_access_permitted().
-    pub(crate) fn access_permitted(self, write: bool) -> bool {
-        self.0 & PRESENT != 0 && (!write || self.write())
-    }
-    /// What distinguishes entries, less whose they are; for search feedback.
-    pub(crate) fn kind(self) -> u8 {
-        (self.0 >> 8) as u8
+    for table in &k.tables {
+        table.live.set(false);
+        table.gen_.set(0);
     }
 }
 
-impl fmt::Debug for Pte {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.none() {
-            return f.write_str("none");
+fn pmd(k: &Kernel, p: PmdPtr) -> &Cell<Pte> {
+    &k.mm(p.mm).pmds.entries[p.i as usize]
+}
+
+fn table(k: &Kernel, table: u8) -> &PgTable {
+    &k.tables[table as usize]
+}
+
+/// Which life of a table it is.
+pub(super) fn table_gen(k: &Kernel, nr: u8) -> u16 {
+    table(k, nr).gen_.get()
+}
+
+/// A pmd, for oracles and to guess what a step will touch: it must look again.
+pub(crate) fn peek_pmd(k: &Kernel, p: PmdPtr) -> Pte {
+    pmd(k, p).get()
+}
+
+/// A pte, for oracles.
+pub(crate) fn peek_pte(k: &Kernel, nr: u8, i: u8) -> Pte {
+    table(k, nr).entries[i as usize].get()
+}
+
+/// Whether a table is in use, for oracles.
+pub(crate) fn peek_table(k: &Kernel, nr: u8) -> bool {
+    table(k, nr).live.get()
+}
+
+/// Makes a table used or unused, as an oracle's test needs it.
+#[cfg(test)]
+pub(crate) fn poke_table(k: &Kernel, nr: u8, live: bool) {
+    table(k, nr).live.set(live);
+}
+
+/// What the MMU does at a miss: reads the entries, which the step has announced, and sets accessed
+/// and dirty bits.
+pub(crate) fn mmu_walk(k: &Kernel, mm: u8, va: u8, write: bool) -> Option<TlbEntry> {
+    let pmdp = PmdPtr::of(mm, va);
+    k.assert_announced(obj::pmd(mm, pmdp.i), Access::Read);
+    let (obj, cell, gen_, offset) = match pmd(k, pmdp).get().table_nr() {
+        Some(nr) => {
+            let p = PtePtr::of(k, nr, va);
+            (obj::pte(nr, p.i), &table(k, nr).entries[p.i as usize], pte_gen(k, p), 0)
         }
-        write!(f, "{}{:#x}", if self.is_table() { "table " } else { "" }, self.0 as u8)?;
-        for (bit, name) in [
-            (WRITE, "|w"),
-            (DIRTY, "|dirty"),
-            (SPECIAL, "|special"),
-            (DEVMAP, "|devmap"),
-            (LEAF, "|huge"),
-            (PROTNONE, "|none"),
-        ] {
-            f.write_str(if self.0 & bit != 0 { name } else { "" })?;
+        None => {
+            let offset = (va - pmdp.base()) as usize;
+            (obj::pmd(mm, pmdp.i), pmd(k, pmdp), pmd_gens(k, pmdp)[offset], offset)
         }
-        Ok(())
+    };
+    let entry = cell.get();
+    if !entry.access_permitted(write) {
+        return None;
     }
-}
-
-/// A pointer to a pmd entry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct PmdPtr {
-    pub(crate) mm: u8,
-    pub(crate) i: u8,
-}
-
-impl PmdPtr {
-    /// pmd_offset().
-    pub(crate) fn of(mm: u8, va: u8) -> PmdPtr {
-        PmdPtr { mm, i: va / PTRS_PER_PTE as u8 }
-    }
-    /// The first page it maps.
-    pub(crate) fn base(self) -> u8 {
-        self.i * PTRS_PER_PTE as u8
-    }
-}
-
-/// A pointer to a pte, and which life of its table it was taken from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct PtePtr {
-    pub(crate) table: u8,
-    pub(crate) i: u8,
-    pub(crate) gen_: u16,
-}
-
-impl PtePtr {
-    /// pte_offset_map(), of a pmd value that points to a table.
-    pub(crate) fn of(k: &Kernel, table: u8, va: u8) -> PtePtr {
-        PtePtr { table, i: va % PTRS_PER_PTE as u8, gen_: k.tables[table as usize].gen_.get() }
-    }
+    k.assert_announced(obj, Access::Write);
+    cell.set(if write { entry.mkyoung().mkdirty() } else { entry.mkyoung() });
+    let pfn = entry.pfn().add(offset);
+    Some(TlbEntry { pfn, write: entry.write() && (write || entry.dirty()), gen_ })
 }
 
 /// Reads a pmd without its lock.
 #[track_caller]
 pub(crate) fn pmdp_get_lockless(k: &Kernel, p: PmdPtr) -> impl Future<Output = Pte> {
-    k.step(obj::pmd(p.mm, p.i), Access::Read, move || k.mm(p.mm).pmds[p.i as usize].get())
+    k.step(obj::pmd(p.mm, p.i), Access::Read, move || pmd(k, p).get())
 }
 
-/// Reads a pmd under its lock, or where nobody else can write it.
+/// Reads a pmd under its lock.
 pub(crate) fn pmdp_get(k: &Kernel, p: PmdPtr) -> Pte {
-    k.mm(p.mm).pmds[p.i as usize].get()
+    k.assert_held(page_table_lock(p.mm));
+    pmd(k, p).get()
+}
+
+/// The frames' generations when the leaf was installed.
+pub(crate) fn pmd_gens(k: &Kernel, p: PmdPtr) -> [u16; HPAGE_PMD_NR] {
+    k.mm(p.mm).pmds.gens[p.i as usize].get()
 }
 
 /// Reads a pte without its lock.
@@ -181,29 +132,24 @@ pub(crate) fn pmdp_get(k: &Kernel, p: PmdPtr) -> Pte {
 pub(crate) fn ptep_get_lockless(k: &Kernel, p: PtePtr) -> impl Future<Output = Pte> {
     let touch = [Touch::read(obj::pte(p.table, p.i)), Touch::read(obj::table(p.table)), Touch::default()];
     k.step_on(touch, crate::kernel::Wait::Ready, move || {
-        let now = k.tables[p.table as usize].gen_.get();
-        k.emit(Event::TableUse { table: p.table, took: p.gen_, now });
-        k.tables[p.table as usize].ptes[p.i as usize].get()
+        k.emit(Event::TableUse { table: p.table, took: p.gen_, now: table_gen(k, p.table) });
+        peek_pte(k, p.table, p.i)
     })
 }
 
 /// Reads a pte under its lock.
 pub(crate) fn ptep_get(k: &Kernel, p: PtePtr) -> Pte {
     k.assert_held(ptl(p.table));
-    k.tables[p.table as usize].ptes[p.i as usize].get()
+    peek_pte(k, p.table, p.i)
 }
 
 /// The frame's generation when the entry was installed.
 pub(crate) fn pte_gen(k: &Kernel, p: PtePtr) -> u16 {
-    k.tables[p.table as usize].gens[p.i as usize].get()
-}
-
-fn gen_of(k: &Kernel, pfn: Pfn) -> u16 {
-    if pfn.valid() { k.frame(pfn).gen_.get() } else { 0 }
+    table(k, p.table).gens[p.i as usize].get()
 }
 
 fn anon_of(k: &Kernel, pfn: Pfn) -> bool {
-    pfn.valid() && k.frame(pfn).flags.get().contains(PageFlags::ANON)
+    pfn.valid() && k.folio_test_anon(pfn)
 }
 
 /// Tells the oracles of an entry that changes.
@@ -217,7 +163,7 @@ fn trace_entry(k: &Kernel, mm: u8, va: u8, old: Pte, new: Pte) {
     if new.present() && !new.is_table() {
         let (pfn, nr) = (new.pfn(), nr(new));
         let (anon, write, special) = (anon_of(k, pfn), new.write(), new.special());
-        k.emit(Event::Map { mm, va, pfn, nr, gen_: gen_of(k, pfn), anon, write, special });
+        k.emit(Event::Map { mm, va, pfn, nr, gen_: k.page_gen(pfn), anon, write, special });
     }
 }
 
@@ -235,10 +181,11 @@ pub(crate) fn move_pte_at(k: &Kernel, p: PtePtr, pte: Pte, gen_: u16) -> impl Fu
 
 fn set_pte_now(k: &Kernel, p: PtePtr, pte: Pte, gen_: Option<u16>) {
     k.assert_held(ptl(p.table));
-    let table = &k.tables[p.table as usize];
-    let old = table.ptes[p.i as usize].replace(pte);
-    if !old.present() || old.pfn() != pte.pfn() {
-        table.gens[p.i as usize].set(gen_.unwrap_or_else(|| gen_of(k, pte.pfn())));
+    k.assert_announced(obj::pte(p.table, p.i), Access::Write);
+    let table = table(k, p.table);
+    let old = table.entries[p.i as usize].replace(pte);
+    if pte.present() && (!old.present() || old.pfn() != pte.pfn()) {
+        table.gens[p.i as usize].set(gen_.unwrap_or_else(|| k.page_gen(pte.pfn())));
     }
     trace_entry(k, table.mm.get(), table.base.get() + p.i, old, pte);
 }
@@ -247,10 +194,8 @@ fn set_pte_now(k: &Kernel, p: PtePtr, pte: Pte, gen_: Option<u16>) {
 #[track_caller]
 pub(crate) fn ptep_get_and_clear(k: &Kernel, p: PtePtr) -> impl Future<Output = Pte> {
     k.step(obj::pte(p.table, p.i), Access::Write, move || {
-        k.assert_held(ptl(p.table));
-        let table = &k.tables[p.table as usize];
-        let old = table.ptes[p.i as usize].replace(Pte::NONE);
-        trace_entry(k, table.mm.get(), table.base.get() + p.i, old, Pte::NONE);
+        let old = ptep_get(k, p);
+        set_pte_now(k, p, Pte::NONE, None);
         old
     })
 }
@@ -267,15 +212,15 @@ pub(crate) fn move_pmd_at(k: &Kernel, p: PmdPtr, pmd: Pte, gen_: [u16; HPAGE_PMD
     k.step(obj::pmd(p.mm, p.i), Access::Write, move || set_pmd_now(k, p, pmd, Some(gen_)))
 }
 
-fn set_pmd_now(k: &Kernel, p: PmdPtr, pmd: Pte, gens: Option<[u16; HPAGE_PMD_NR]>) {
+fn set_pmd_now(k: &Kernel, p: PmdPtr, new: Pte, gens: Option<[u16; HPAGE_PMD_NR]>) {
     k.assert_held(page_table_lock(p.mm));
-    let mm = k.mm(p.mm);
-    let old = mm.pmds[p.i as usize].replace(pmd);
-    if pmd.is_leaf() {
-        let now = || std::array::from_fn(|i| gen_of(k, pmd.pfn().add(i)));
-        mm.pmd_gens[p.i as usize].set(gens.unwrap_or_else(now));
+    k.assert_announced(obj::pmd(p.mm, p.i), Access::Write);
+    let old = pmd(k, p).replace(new);
+    if new.is_leaf() {
+        let now = || std::array::from_fn(|i| k.page_gen(new.pfn().add(i)));
+        k.mm(p.mm).pmds.gens[p.i as usize].set(gens.unwrap_or_else(now));
     }
-    trace_entry(k, p.mm, p.base(), old, pmd);
+    trace_entry(k, p.mm, p.base(), old, new);
 }
 
 /// Clears a pmd and returns what it was; page_table_lock is held.
@@ -288,17 +233,30 @@ pub(crate) fn pmdp_huge_get_and_clear(k: &Kernel, p: PmdPtr) -> impl Future<Outp
     })
 }
 
+/// Puts a table aside for the day the leaf is split.
+pub(crate) fn pgtable_trans_huge_deposit(k: &Kernel, p: PmdPtr, nr: u8) {
+    k.assert_held(page_table_lock(p.mm));
+    table(k, nr).base.set(p.base());
+    k.mm(p.mm).pmds.deposited[p.i as usize].set(nr + 1);
+}
+
+/// Takes the table that was put aside, if one was.
+pub(crate) fn pgtable_trans_huge_withdraw(k: &Kernel, p: PmdPtr) -> Option<u8> {
+    k.assert_held(page_table_lock(p.mm));
+    k.mm(p.mm).pmds.deposited[p.i as usize].take().checked_sub(1)
+}
+
 /// Takes an unused page table for `mm`; it maps the pmd of `base`.  Nobody sees it yet.
 pub(crate) fn pte_alloc_one(k: &Kernel, mm: u8, base: u8) -> Option<u8> {
     if k.should_fail() {
         return None;
     }
     let nr = k.tables.iter().position(|t| !t.live.get())?;
-    let table = &k.tables[nr];
+    let table = table(k, nr as u8);
     table.live.set(true);
     table.mm.set(mm);
     table.base.set(base);
-    table.ptes.iter().for_each(|p| p.set(Pte::NONE));
+    table.entries.iter().for_each(|p| p.set(Pte::NONE));
     k.emit(Event::Table { table: nr as u8, mm, live: true });
     Some(nr as u8)
 }
@@ -310,10 +268,10 @@ pub(crate) fn pte_free(k: &Kernel, table: u8) -> impl Future<Output = ()> {
 }
 
 /// As [`pte_free`], of a table that nobody else ever saw.
-pub(crate) fn pte_free_now(k: &Kernel, table: u8) {
-    let t = &k.tables[table as usize];
-    assert!(t.live.get(), "page table {table} is freed twice");
+pub(crate) fn pte_free_now(k: &Kernel, nr: u8) {
+    let t = table(k, nr);
+    assert!(t.live.get(), "page table {nr} is freed twice");
     t.live.set(false);
     t.gen_.set(t.gen_.get() + 1);
-    k.emit(Event::Table { table, mm: t.mm.get(), live: false });
+    k.emit(Event::Table { table: nr, mm: t.mm.get(), live: false });
 }

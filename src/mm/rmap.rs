@@ -8,9 +8,8 @@ use std::future::Future;
 #[track_caller]
 fn mapcount_add(k: &Kernel, pfn: Pfn, delta: i32) -> impl Future<Output = ()> {
     k.step(obj::mapcount(pfn), Access::Commute, move || {
-        let frame = k.frame(pfn);
-        frame.mapcount.set(frame.mapcount.get() + delta);
-        k.emit(Event::Mapcount { pfn, delta, mapcount: frame.mapcount.get() });
+        let mapcount = k.page_mapcount_add(pfn, delta);
+        k.emit(Event::Mapcount { pfn, delta, mapcount });
     })
 }
 
@@ -22,9 +21,7 @@ pub(crate) fn page_add_file_rmap(k: &Kernel, pfn: Pfn) -> impl Future<Output = (
 
 /// The first mapping of an anonymous page that nobody else sees yet: no step.
 pub(crate) fn page_add_new_anon_rmap(k: &Kernel, pfn: Pfn) {
-    let frame = k.frame(pfn);
-    frame.flags.set(frame.flags.get() | PageFlags::ANON | PageFlags::ANON_EXCLUSIVE);
-    frame.mapcount.set(1);
+    k.init_anon(pfn);
     k.emit(Event::Mapcount { pfn, delta: 1, mapcount: 1 });
 }
 

@@ -14,24 +14,22 @@ use crate::trace::Owner;
 /// Finds or makes a page of a file and returns it with a reference.  Linux: shmem_getpage_gfp().
 pub(crate) async fn shmem_fault(k: &Kernel, mapping: u8, pgoff: u8) -> VmFault {
     enter!(k);
-    let m = &k.mappings[mapping as usize];
     let mut spare = None;
     loop {
         spin_lock(k, i_pages(mapping)).await;
-        if pgoff >= m.size.get() {
+        if pgoff >= k.i_size_read(mapping) {
             spin_unlock(k, i_pages(mapping));
             return put_spare(k, spare, VmFault::Sigbus).await;
         }
-        let slot = &m.pages[pgoff as usize];
-        if let Some(page) = slot.get() {
+        if let Some(page) = k.xa_load(mapping, pgoff) {
             get_page(k, page.pfn).await;
             spin_unlock(k, i_pages(mapping));
             return put_spare(k, spare, VmFault::Page(page)).await;
         }
         if let Some(page) = spare {
             // One reference for the page cache, one for the caller.
-            slot.set(Some(page));
-            k.frame(page.pfn).mapping.set(mapping);
+            k.xa_store(mapping, pgoff, Some(page));
+            k.set_folio_mapping(page.pfn, mapping, true);
             get_page(k, page.pfn).await;
             spin_unlock(k, i_pages(mapping));
             return VmFault::Page(page);
@@ -56,9 +54,9 @@ async fn put_spare(k: &Kernel, spare: Option<PageRef>, ret: VmFault) -> VmFault 
 /// Unmaps twice: a fault between the first unmapping and the removal may map a page again.
 pub(crate) async fn shmem_truncate(k: &Kernel, mapping: u8, size: u8) {
     enter!(k);
-    let m = &k.mappings[mapping as usize];
     spin_lock(k, i_pages(mapping)).await;
-    let old = m.size.replace(size);
+    let old = k.i_size_read(mapping);
+    k.i_size_write(mapping, size);
     spin_unlock(k, i_pages(mapping));
     if size >= old {
         return;
@@ -73,9 +71,8 @@ pub(crate) async fn shmem_truncate(k: &Kernel, mapping: u8, size: u8) {
 /// Takes a page out of the page cache whoever else holds it.  Linux: mm/truncate.c.
 async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8) {
     enter!(k);
-    let slot = &k.mappings[mapping as usize].pages[pgoff as usize];
     spin_lock(k, i_pages(mapping)).await;
-    let found = slot.get();
+    let found = k.xa_load(mapping, pgoff);
     spin_unlock(k, i_pages(mapping));
     let Some(page) = found else {
         return;
@@ -84,10 +81,10 @@ async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8) {
     unmap_mapping_range(k, mapping, pgoff, pgoff + 1, false).await;
     folio_cancel_dirty(k, page.pfn).await;
     spin_lock(k, i_pages(mapping)).await;
-    let ours = slot.get() == Some(page);
+    let ours = k.xa_load(mapping, pgoff) == Some(page);
     if ours {
-        slot.set(None);
-        k.frame(page.pfn).mapping.set(NO_MAPPING);
+        k.xa_store(mapping, pgoff, None);
+        k.set_folio_mapping(page.pfn, mapping, false);
     }
     spin_unlock(k, i_pages(mapping));
     mutex_unlock(k, folio_lock(page.pfn));

@@ -15,8 +15,6 @@ pub(crate) async fn put_page(k: &Kernel, page: PageRef) {
 /// Drops `refs` references at once.
 pub(crate) async fn folio_put_refs(k: &Kernel, page: PageRef, refs: i32) {
     if let Some(head) = folio_put_testzero(k, page, refs).await {
-        let frame = k.frame(head);
-        let order = if frame.flags.get().contains(PageFlags::HEAD) { frame.order.get() } else { 0 };
-        free_the_page(k, head, order).await;
+        free_the_page(k, head, k.folio_order(head)).await;
     }
 }

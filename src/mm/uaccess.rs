@@ -59,7 +59,7 @@ async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
 
     // Announce what the walk would touch as things stand.
     let expect_hit = hit(k).is_some();
-    let expect_pmd = pmdp_get(k, pmdp);
+    let expect_pmd = peek_pmd(k, pmdp);
     let (pmd_obj, pte_obj) = match (expect_hit, expect_pmd.table_nr()) {
         (true, _) => (Obj::NONE, Obj::NONE),
         (false, Some(table)) => (obj::pmd(mm, pmdp.i), obj::pte(table, PtePtr::of(k, table, va).i)),
@@ -72,11 +72,10 @@ async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
             instruction_begin(k);
             return Xlate::Hit(entry);
         }
-        let pmd = pmdp_get(k, pmdp);
-        if expect_hit || pmd != expect_pmd {
+        if expect_hit || peek_pmd(k, pmdp) != expect_pmd {
             return Xlate::Again;
         }
-        let Some(entry) = walk(k, mm, va, pmd, write) else {
+        let Some(entry) = mmu_walk(k, mm, va, write) else {
             return Xlate::Fault;
         };
         tlb.fill(va as usize, entry);
@@ -86,27 +85,6 @@ async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
         Xlate::Hit(entry)
     })
     .await
-}
-
-fn walk(k: &Kernel, mm: u8, va: u8, pmd: Pte, write: bool) -> Option<TlbEntry> {
-    let (cell, gen_, offset) = match pmd.table_nr() {
-        Some(table) => {
-            let p = PtePtr::of(k, table, va);
-            (&k.tables[table as usize].ptes[p.i as usize], pte_gen(k, p), 0)
-        }
-        None => {
-            let p = PmdPtr::of(mm, va);
-            let offset = (va - p.base()) as usize;
-            (&k.mm(mm).pmds[p.i as usize], k.mm(mm).pmd_gens[p.i as usize].get()[offset], offset)
-        }
-    };
-    let entry = cell.get();
-    if !entry.access_permitted(write) {
-        return None;
-    }
-    cell.set(if write { entry.mkyoung().mkdirty() } else { entry.mkyoung() });
-    let pfn = entry.pfn().add(offset);
-    Some(TlbEntry { pfn, write: entry.write() && (write || entry.dirty()), gen_ })
 }
 
 async fn access_memory(k: &Kernel, va: u8, entry: TlbEntry, value: Option<u8>) -> u8 {

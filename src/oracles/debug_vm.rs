@@ -13,7 +13,7 @@
 
 use super::{Findings, Oracle, Violation, block};
 use crate::limits::NR_FRAMES;
-use crate::mm::Kernel;
+use crate::mm::{Kernel, Page};
 use crate::trace::{Event, Owner, Pfn, Record};
 
 pub(super) struct DebugVm {
@@ -78,9 +78,8 @@ impl Oracle for DebugVm {
     fn quiescent(&mut self, k: &Kernel, found: &mut Findings) {
         let page_cache = super::kmemleak::page_cache(k);
         for pfn in super::frames(self.counted) {
-            let frame = &k.frames[pfn.index()];
-            let counts = (frame.refcount.get(), frame.mapcount.get(), frame.pincount.get());
-            let owner = frame.owner.get();
+            let Page { refcount, mapcount, pincount, owner, gen_, .. } = k.peek_page(pfn);
+            let counts = (refcount, mapcount, pincount);
             let head = owner == Owner::Dev || self.pool_heads & block(pfn, 1) != 0;
             // A page that somebody owns and the page cache does not is kmemleak's.
             let cached = page_cache & block(pfn, 1) != 0;
@@ -88,11 +87,9 @@ impl Oracle for DebugVm {
                 && counts != ((cached || head).into(), 0, 0)
                 && let Some(r) = &self.last[pfn.index()]
             {
-                let (refcount, mapcount, pincount) = counts;
                 let message = format!(
                     "all is closed and pfn {pfn} has refcount {refcount}, mapcount {mapcount}, pincount {pincount}"
                 );
-                let gen_ = frame.gen_.get();
                 found.add(violation("bad-page-state", r, message, pfn).frame(pfn, gen_, gen_));
             }
         }
@@ -175,7 +172,7 @@ mod tests {
         oracle.reset();
         oracle.quiescent(&k, &mut found);
         assert!(found.violation.is_none(), "{:?}", found.violation);
-        k.frames[4].refcount.set(1);
+        k.poke_page(PFN, |page| Page { refcount: 1, ..page });
         let get = Event::Get { pfn: PFN, refs: 1, refcount: 1 };
         oracle.event(&super::super::testing::record(9, 2, "gupfuzz::mm::g::here", get), &mut found);
         oracle.quiescent(&k, &mut found);

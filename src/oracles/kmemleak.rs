@@ -10,8 +10,10 @@
 //! their readers.
 
 use super::{Findings, Oracle, Violation, block};
+use crate::kernel::NR_MAPPINGS;
 use crate::limits::{NR_FRAMES, NR_HANDLES, NR_TABLES};
-use crate::mm::Kernel;
+use crate::mm::pgtable::peek_table;
+use crate::mm::{Kernel, Page};
 use crate::trace::{Event, Kref, Owner, Pfn, Record};
 
 pub(super) struct Kmemleak {
@@ -72,7 +74,7 @@ impl Oracle for Kmemleak {
             }
         }
         for (table, r) in self.tables.iter().enumerate() {
-            if k.tables[table].live.get()
+            if peek_table(k, table as u8)
                 && let Some(r) = r
             {
                 let message = format!("all is closed and page table {table} is in use");
@@ -81,8 +83,8 @@ impl Oracle for Kmemleak {
         }
         let cached = page_cache(k);
         for (pfn, r) in self.frames.iter().enumerate() {
-            let (owner, gen_) = (k.frames[pfn].owner.get(), k.frames[pfn].gen_.get());
             let pfn = Pfn(pfn as u8);
+            let Page { owner, gen_, .. } = k.peek_page(pfn);
             if !owner.is_free()
                 && owner != Owner::Dev
                 && cached & block(pfn, 1) == 0
@@ -97,8 +99,8 @@ impl Oracle for Kmemleak {
 
 /// Frames that a mapping has.
 pub(super) fn page_cache(k: &Kernel) -> u64 {
-    let pages = k.mappings.iter().flat_map(|m| &m.pages).filter_map(std::cell::Cell::get);
-    pages.filter(|p| k.frames[p.pfn.index()].gen_.get() == p.gen_).fold(0, |set, p| set | block(p.pfn, 1))
+    let pages = (0..NR_MAPPINGS as u8).flat_map(|mapping| k.peek_mapping(mapping));
+    pages.filter(|p| k.page_gen(p.pfn) == p.gen_).fold(0, |set, p| set | block(p.pfn, 1))
 }
 
 #[cfg(test)]
@@ -107,6 +109,7 @@ mod tests {
     use super::*;
     use crate::fixes::FixSet;
     use crate::mm::PageRef;
+    use crate::mm::pgtable::poke_table;
 
     fn after(events: &[Event], change: impl Fn(&Kernel)) -> String {
         let k = Kernel::new(FixSet::newest());
@@ -125,14 +128,14 @@ mod tests {
 
     #[test]
     fn a_frame_is_free_or_in_the_page_cache() {
-        let own = |owner| move |k: &Kernel| k.frames[5].owner.set(owner);
+        let own = |owner| move |k: &Kernel| k.poke_page(Pfn(5), |page| Page { owner, ..page });
         assert_eq!(after(&[ALLOC], own(Owner::Buddy)), "");
         assert_eq!(after(&[ALLOC], own(Owner::Pool(3))), "");
         assert_eq!(after(&[ALLOC], own(Owner::Anon(1))), "memory-leak in g");
         assert_eq!(after(&[ALLOC], own(Owner::File(1))), "memory-leak in g");
         let cached = |k: &Kernel| {
-            k.frames[5].owner.set(Owner::File(1));
-            k.mappings[1].pages[0].set(Some(PageRef { pfn: Pfn(5), gen_: k.frames[5].gen_.get() }));
+            k.poke_page(Pfn(5), |page| Page { owner: Owner::File(1), ..page });
+            k.poke_mapping(1, 0, PageRef { pfn: Pfn(5), gen_: k.page_gen(Pfn(5)) });
         };
         assert_eq!(after(&[ALLOC], cached), "");
     }
@@ -141,7 +144,7 @@ mod tests {
     fn page_tables_and_objects_go_too() {
         let table = Event::Table { table: 3, mm: 0, live: true };
         assert_eq!(after(&[table], |_| ()), "");
-        assert_eq!(after(&[table], |k| k.tables[3].live.set(true)), "memory-leak in g");
+        assert_eq!(after(&[table], |k| poke_table(k, 3, true)), "memory-leak in g");
         let kref = |count| Event::Kref { kind: Kref::Bo as u8, slot: 2, count };
         assert_eq!(after(&[kref(1), kref(2), kref(1)], |_| ()), "memory-leak in g");
         assert_eq!(after(&[kref(1), kref(2), kref(1), kref(0)], |_| ()), "");

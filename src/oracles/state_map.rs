@@ -7,6 +7,7 @@ use crate::entry::System;
 use crate::kernel::Touch;
 use crate::limits::NR_FRAMES;
 use crate::mm::PageFlags;
+use crate::mm::pgtable::{PmdPtr, peek_pmd, peek_pte};
 use crate::trace::{Owner, Pfn, Site};
 
 const BITS: usize = 1 << 15;
@@ -54,9 +55,9 @@ impl StateMap {
             let state = if let Some(pfn) = touch.obj.pfns().next() {
                 frame_state(s, Pfn(pfn))
             } else if let Some((table, i)) = touch.obj.pte_index() {
-                0x1000 | u32::from(s.tables[table as usize].ptes[i as usize].get().kind())
+                0x1000 | u32::from(peek_pte(s, table, i).kind())
             } else if let Some((mm, i)) = touch.obj.pmd_index() {
-                0x2000 | u32::from(s.mm(mm).pmds[i as usize].get().kind())
+                0x2000 | u32::from(peek_pmd(s, PmdPtr { mm, i }).kind())
             } else {
                 continue;
             };
@@ -74,8 +75,8 @@ fn frame_state(s: &System, pfn: Pfn) -> u32 {
     if pfn.index() >= NR_FRAMES {
         return 0x3000;
     }
-    let frame = s.frame(pfn);
-    let owner = match frame.owner.get() {
+    let page = s.peek_page(pfn);
+    let owner = match page.owner {
         Owner::Buddy => 0,
         Owner::Kernel => 1,
         Owner::Anon(_) => 2,
@@ -84,7 +85,7 @@ fn frame_state(s: &System, pfn: Pfn) -> u32 {
         Owner::Pool(_) => 5,
         Owner::Dev => 6,
     };
-    let refs = match frame.refcount.get() {
+    let refs = match page.refcount {
         i32::MIN..=-1 => 0,
         0 => 1,
         1 => 2,
@@ -92,7 +93,7 @@ fn frame_state(s: &System, pfn: Pfn) -> u32 {
         3..=1023 => 4,
         _ => 5,
     };
-    let mapped = frame.mapcount.get().clamp(0, 2) as u32;
-    let flags = u32::from((frame.flags.get() & (PageFlags::DIRTY | PageFlags::HEAD | PageFlags::TAIL)).bits());
+    let mapped = page.mapcount.clamp(0, 2) as u32;
+    let flags = u32::from((page.flags & (PageFlags::DIRTY | PageFlags::HEAD | PageFlags::TAIL)).bits());
     owner | refs << 3 | mapped << 6 | flags << 8
 }

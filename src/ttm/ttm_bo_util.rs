@@ -30,8 +30,7 @@ pub(crate) fn pages_in(bo: &TtmBo, mem: MemType) -> [PageRef; TT_PAGES] {
 pub(crate) async fn clear_vram(k: &Kernel, bo: &TtmBo, start: u8) {
     enter!(k);
     for page in &pages_in(bo, MemType::Vram(start))[..bo.num_pages()] {
-        let cell = &k.iomem[page.pfn.index() - NR_FRAMES];
-        k.step(obj::data(page.pfn), Access::Write, || cell.set(Contents::default())).await;
+        k.step(obj::data(page.pfn), Access::Write, || k.write_memory(page.pfn, Contents::default())).await;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::fixes::Fix;
 use crate::kernel::*;
 use crate::limits::*;
 use crate::mm::page_alloc::{__free_pages, alloc_pages, fill};
-use crate::mm::{Kernel, PageRef};
+use crate::mm::{Kernel, Page, PageRef};
 use crate::trace::{Access, Event, Owner, Pfn, obj};
 use std::cell::Cell;
 use std::future::Future;
@@ -82,16 +82,11 @@ fn order_of(type_: usize) -> u8 {
 fn recycle(k: &Kernel, pfn: Pfn, order: u8, owner: Owner) -> impl Future<Output = ()> {
     let nr = 1 << order;
     k.step(obj::frames(pfn, nr), Access::Write, move || {
-        let frame = k.frame(pfn);
-        let (refcount, mapcount) = (frame.refcount.get(), frame.mapcount.get());
+        let Page { refcount, mapcount, gen_, .. } = k.peek_page(pfn);
         if owner.is_free() {
-            k.emit(Event::Free { pfn, order, gen_: frame.gen_.get(), owner, refcount, mapcount });
+            k.emit(Event::Free { pfn, order, gen_, owner, refcount, mapcount });
         }
-        let gen_ = k.next_generation();
-        for i in 0..nr {
-            k.frame(pfn.add(i)).gen_.set(gen_);
-            k.frame(pfn.add(i)).owner.set(owner);
-        }
+        let gen_ = k.set_generation(pfn, nr, owner);
         if !owner.is_free() {
             k.emit(Event::Alloc { pfn, order, gen_, owner });
         }
@@ -105,7 +100,7 @@ async fn ttm_pool_type_give(k: &Kernel, bdev: &TtmDevice, type_: usize, pfn: Pfn
     recycle(k, pfn, order, Owner::Pool(type_ as u8)).await;
     if k.fixed(Fix::TtmPoolClear) {
         for i in 0..1 << order {
-            let page = PageRef { pfn: pfn.add(i), gen_: k.frame(pfn.add(i)).gen_.get() };
+            let page = PageRef { pfn: pfn.add(i), gen_: k.page_gen(pfn.add(i)) };
             k.step(obj::data(page.pfn), Access::Write, || fill(k, page, 0)).await;
         }
     }
@@ -138,7 +133,7 @@ async fn ttm_pool_alloc_block(k: &Kernel, bdev: &TtmDevice, bo: u8, order: u8) -
         && let Some(pfn) = ttm_pool_type_take(k, bdev, type_).await
     {
         recycle(k, pfn, order, owner).await;
-        return Some((PageRef { pfn, gen_: k.frame(pfn).gen_.get() }, true));
+        return Some((PageRef { pfn, gen_: k.page_gen(pfn) }, true));
     }
     // Deliberately not compound: nobody is meant to take references of parts.
     let page = alloc_pages(k, order, false, owner).await?;
@@ -264,7 +259,7 @@ pub(crate) async fn ttm_pool_shrink(k: &Kernel, bdev: &TtmDevice) -> u32 {
         if let Some(pfn) = ttm_pool_type_take(k, bdev, type_).await {
             let order = order_of(type_);
             recycle(k, pfn, order, Owner::Kernel).await;
-            __free_pages(k, PageRef { pfn, gen_: k.frame(pfn).gen_.get() }, order).await;
+            __free_pages(k, PageRef { pfn, gen_: k.page_gen(pfn) }, order).await;
             freed = 1 << order;
             break;
         }

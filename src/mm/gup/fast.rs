@@ -43,11 +43,10 @@ pub(crate) async fn get_user_pages_fast(
 
 async fn lockless_pages_from_mm(k: &Kernel, w: Walk, start: u8, nr: u8, pages: &mut Pages) {
     enter!(k);
-    let seqcount = &k.mm(w.mm).write_protect_seq;
     let pin = w.flags.contains(Foll::PIN);
     let mut seq = 0;
     if pin {
-        seq = k.step(obj::write_protect_seq(w.mm), Access::Read, || seqcount.get()).await;
+        seq = k.step(obj::write_protect_seq(w.mm), Access::Read, || k.write_protect_seq(w.mm)).await;
         if seq % 2 != 0 {
             return; // fork is write-protecting
         }
@@ -55,7 +54,7 @@ async fn lockless_pages_from_mm(k: &Kernel, w: Walk, start: u8, nr: u8, pages: &
     local_irq_save(k).await;
     gup_pgd_range(k, w, start, start + nr, pages).await;
     local_irq_restore(k);
-    if pin && k.step(obj::write_protect_seq(w.mm), Access::Read, || seqcount.get()).await != seq {
+    if pin && k.step(obj::write_protect_seq(w.mm), Access::Read, || k.write_protect_seq(w.mm)).await != seq {
         unpin_user_pages(k, pages, w.flags.pin()).await;
         pages.truncate(0);
     }
@@ -165,13 +164,13 @@ async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u
     let mut taken = Pages::default();
     for va in start..end {
         let pfn = pmd.pfn().add((va - pmdp.base()) as usize);
-        taken.push(PageRef { pfn, gen_: k.frame(pfn).gen_.get() });
+        taken.push(PageRef { pfn, gen_: k.page_gen(pfn) });
     }
     if k.fixed(Fix::GupFastRecheckPte) && pmd != pmdp_get_lockless(k, pmdp).await {
         gup_put_folio(k, head, refs, w.flags).await;
         return false;
     }
-    let entries = k.mm(w.mm).pmd_gens[pmdp.i as usize].get();
+    let entries = pmd_gens(k, pmdp);
     for (va, &page) in (start..end).zip(taken.as_slice()) {
         record_page(k, pages, (w.mm, va), page, entries[(va - pmdp.base()) as usize], w.flags);
     }
@@ -189,13 +188,13 @@ fn pfn_has_page(k: &Kernel, pfn: Pfn) -> bool {
 /// Resolves the head, takes references of it, and looks whether it still is the head.
 async fn try_grab_compound_head(k: &Kernel, pfn: Pfn, refs: i32, flags: Foll) -> Option<PageRef> {
     enter!(k);
-    let head = k.step(obj::page(pfn, 1), Access::Read, || compound_head(k, pfn)).await;
+    let head = k.step(obj::page(pfn, 1), Access::Read, || k.compound_head(pfn)).await;
     if !try_grab_folio(k, head, refs, flags).await {
         return None;
     }
-    let page = PageRef { pfn, gen_: k.frame(pfn).gen_.get() };
-    if head != pfn && k.step(obj::page(pfn, 1), Access::Read, || compound_head(k, pfn)).await != head {
-        gup_put_folio(k, PageRef { pfn: head, gen_: k.frame(head).gen_.get() }, refs, flags).await;
+    let page = PageRef { pfn, gen_: k.page_gen(pfn) };
+    if head != pfn && k.step(obj::page(pfn, 1), Access::Read, || k.compound_head(pfn)).await != head {
+        gup_put_folio(k, PageRef { pfn: head, gen_: k.page_gen(head) }, refs, flags).await;
         return None;
     }
     Some(page)

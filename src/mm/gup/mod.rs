@@ -14,7 +14,7 @@ pub(crate) use slow::get_user_pages;
 
 use super::mm_types::*;
 use super::page_alloc::free_the_page;
-use super::page_ref::{add, compound_head, sub_and_test};
+use super::page_ref::{add, sub_and_test};
 use crate::kernel::{Errno, enter};
 use crate::limits::*;
 use crate::trace::{Access, Event, Pfn, Pin, obj};
@@ -73,14 +73,13 @@ impl Pages {
 
 /// What one reference of these flags adds to `_refcount` of a page.
 fn weight(k: &Kernel, head: Pfn, flags: Foll) -> i32 {
-    let compound = k.frame(head).flags.get().contains(PageFlags::HEAD);
+    let compound = k.page_head(head);
     if flags.contains(Foll::PIN) && !compound { GUP_PIN_COUNTING_BIAS } else { 1 }
 }
 
 fn pincount_add(k: &Kernel, head: Pfn, refs: i32, flags: Foll) {
-    let frame = k.frame(head);
-    if flags.contains(Foll::PIN) && frame.flags.get().contains(PageFlags::HEAD) {
-        frame.pincount.set(frame.pincount.get() + refs);
+    if flags.contains(Foll::PIN) && k.page_head(head) {
+        k.page_pincount_add(head, refs);
     }
 }
 
@@ -88,7 +87,7 @@ fn pincount_add(k: &Kernel, head: Pfn, refs: i32, flags: Foll) {
 #[track_caller]
 fn try_grab_folio(k: &Kernel, head: Pfn, refs: i32, flags: Foll) -> impl Future<Output = bool> {
     k.step(obj::page(head, 1), Access::Write, move || {
-        if k.frame(head).refcount.get() <= 0 {
+        if k.page_count(head) <= 0 {
             return false;
         }
         add(k, head, refs * weight(k, head, flags));
@@ -100,15 +99,13 @@ fn try_grab_folio(k: &Kernel, head: Pfn, refs: i32, flags: Foll) -> impl Future<
 /// Drops `refs` references that [`try_grab_folio`] took, of the head as it is by now.
 async fn gup_put_folio(k: &Kernel, page: PageRef, refs: i32, flags: Foll) {
     enter!(k);
-    let head = compound_head(k, page.pfn);
+    let head = k.compound_head(page.pfn);
     let last = k.step(obj::page(head, 1), Access::Write, || {
         pincount_add(k, head, -refs, flags);
         sub_and_test(k, page, head, refs * weight(k, head, flags))
     });
     if last.await {
-        let frame = k.frame(head);
-        let order = if frame.flags.get().contains(PageFlags::HEAD) { frame.order.get() } else { 0 };
-        free_the_page(k, head, order).await;
+        free_the_page(k, head, k.folio_order(head)).await;
     }
 }
 
@@ -116,10 +113,10 @@ async fn gup_put_folio(k: &Kernel, page: PageRef, refs: i32, flags: Foll) {
 ///
 /// True may be wrong, false never is.  A negative count reads as pinned.
 pub(crate) fn page_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
-    let head = k.frame(compound_head(k, pfn));
-    match head.flags.get().contains(PageFlags::HEAD) {
-        true => head.pincount.get() > 0,
-        false => head.refcount.get() as u32 >= GUP_PIN_COUNTING_BIAS as u32,
+    let head = k.compound_head(pfn);
+    match k.page_head(head) {
+        true => k.page_pincount(head) > 0,
+        false => k.page_count(head) as u32 >= GUP_PIN_COUNTING_BIAS as u32,
     }
 }
 

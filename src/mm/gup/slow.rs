@@ -103,8 +103,8 @@ async fn follow_page_pte(
         }
     }
     let pfn = pte.pfn();
-    let got = try_grab_folio(k, compound_head(k, pfn), 1, flags).await;
-    let page = (PageRef { pfn, gen_: k.frame(pfn).gen_.get() }, pte_gen(k, p));
+    let got = try_grab_folio(k, k.compound_head(pfn), 1, flags).await;
+    let page = (PageRef { pfn, gen_: k.page_gen(pfn) }, pte_gen(k, p));
     spin_unlock(k, ptl(table));
     if dax {
         put_dev_pagemap(k).await;

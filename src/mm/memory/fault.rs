@@ -4,11 +4,10 @@
 use super::{add_mm_counter, pte_alloc, vm_normal_page};
 use crate::fixes::Fix;
 use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock};
-use crate::mm::highmem::kernel_read;
+use crate::mm::highmem::copy_user_highpage;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
 use crate::mm::page_alloc::*;
-use crate::mm::page_ref::compound_head;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::*;
 use crate::mm::shmem::shmem_fault;
@@ -119,9 +118,9 @@ async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
         return fault;
     };
     // Truncation takes the page lock too: what is locked and still in the file stays until it is mapped.
-    let head = compound_head(k, page.pfn);
+    let head = k.compound_head(page.pfn);
     mutex_lock(k, folio_lock(head)).await;
-    let truncated = vma.ops.is_none() && k.frame(page.pfn).mapping.get() != vma.mapping;
+    let truncated = vma.ops.is_none() && k.folio_mapping(page.pfn) != vma.mapping;
     let ret = match truncated {
         true => VmFault::NoPage,
         false => finish_fault(k, vma, vmf, page, cow).await,
@@ -155,11 +154,10 @@ async fn finish_fault(k: &Kernel, vma: &Vma, vmf: Vmf, page: PageRef, cow: bool)
     }
 }
 
-/// A new anonymous page with the contents of another.  Linux: copy_user_highpage().
+/// A new anonymous page with the contents of another.
 async fn alloc_copy(k: &Kernel, mm: u8, from: PageRef) -> Option<PageRef> {
     let copy = alloc_pages(k, 0, false, Owner::Anon(mm)).await?;
-    let value = kernel_read(k, from).await;
-    fill(k, copy, value);
+    copy_user_highpage(k, copy, from).await;
     Some(copy)
 }
 
@@ -205,17 +203,31 @@ async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
 /// Exclusive era (v5.19): it is ours alone, however often it is referenced.
 async fn wp_can_reuse_anon_folio(k: &Kernel, pfn: Pfn) -> bool {
     enter!(k);
-    let frame = k.frame(pfn);
-    if !frame.flags.get().contains(PageFlags::ANON) {
+    if !k.folio_test_anon(pfn) {
         return false;
     }
-    if k.fixed(Fix::WpReuseExclusive) && frame.flags.get().contains(PageFlags::ANON_EXCLUSIVE) {
+    if k.fixed(Fix::WpReuseExclusive) && k.page_anon_exclusive(pfn) {
         return true;
     }
     if k.fixed(Fix::WpReuseRefcount) {
-        return k.step(obj::page(pfn, 1), Access::Read, || frame.refcount.get() == 1).await;
+        return k.step(obj::page(pfn, 1), Access::Read, || k.page_count(pfn) == 1).await;
     }
-    k.step(obj::mapcount(pfn), Access::Read, || frame.mapcount.get() == 1).await
+    k.step(obj::mapcount(pfn), Access::Read, || k.page_mapcount(pfn) == 1).await
+}
+
+/// Fills the copy; false if there was nothing to read any more.
+async fn __wp_page_copy_user(k: &Kernel, vmf: Vmf, copy: PageRef, from: Option<PageRef>) -> bool {
+    enter!(k);
+    if let Some(from) = from {
+        copy_user_highpage(k, copy, from).await;
+        return true;
+    }
+    // Nobody holds a page frame for us: only its address says that it still is there.
+    let Some(value) = copy_from_user_inatomic(k, vmf.va).await else {
+        return false;
+    };
+    k.step(obj::data(copy.pfn), Access::Write, || fill(k, copy, value)).await;
+    true
 }
 
 /// Copies a page for its writer; `page`: what mm references behind the old entry.
@@ -232,16 +244,10 @@ async fn wp_page_copy(
     let Some(copy) = alloc_pages(k, 0, false, Owner::Anon(vmf.mm)).await else {
         return VmFault::Oom;
     };
-    let value = match page {
-        Some(_) => Some(kernel_read(k, old).await),
-        // Nobody holds a page frame for us: only its address says that it still is there.
-        None => copy_from_user_inatomic(k, vmf.va).await,
-    };
-    let Some(value) = value else {
+    if !__wp_page_copy_user(k, vmf, copy, page.map(|_| old)).await {
         put_page(k, copy).await;
         return VmFault::NoPage;
-    };
-    fill(k, copy, value);
+    }
     spin_lock(k, ptl(p.table)).await;
     if ptep_get(k, p) != orig {
         spin_unlock(k, ptl(p.table));

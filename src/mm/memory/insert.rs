@@ -125,9 +125,8 @@ pub(crate) async fn vm_insert_page(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, writ
     if !vma.contains(va) {
         return Err(Errno::EFAULT);
     }
-    let frame = k.frame(pfn);
-    let head = k.frame(frame.head.get());
-    if frame.flags.get().contains(PageFlags::ANON) || head.refcount.get() == 0 {
+    let head = k.compound_head(pfn);
+    if k.folio_test_anon(pfn) || k.peek_page(head).refcount == 0 {
         return Err(Errno::EINVAL);
     }
     insert_page(k, vma, va, pfn, write).await

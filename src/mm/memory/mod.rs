@@ -77,16 +77,3 @@ pub(crate) async fn pte_alloc(k: &Kernel, mm: u8, va: u8) -> Result<Option<u8>, 
     pte_free_now(k, table);
     Ok(found.table_nr())
 }
-
-/// mm_inc_nr_ptes(), mm_dec_nr_ptes().
-pub(crate) fn inc_nr_ptes(k: &Kernel, mm: u8, delta: i32) {
-    let n = &k.mm(mm).pgtables;
-    n.set(n.get() + delta);
-}
-
-/// add_mm_counter() of the counter that a page belongs to.
-pub(crate) fn add_mm_counter(k: &Kernel, mm: u8, pfn: Pfn, delta: i32) {
-    let anon = k.frame(pfn).flags.get().contains(PageFlags::ANON);
-    let n = if anon { &k.mm(mm).rss_anon } else { &k.mm(mm).rss_file };
-    n.set(n.get() + delta);
-}

@@ -7,6 +7,7 @@ use crate::limits::*;
 use crate::mm::huge_memory::{__split_huge_pmd, zap_huge_pmd};
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::*;
+use crate::mm::page_writeback::set_page_dirty;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::page_remove_rmap;
 
@@ -51,9 +52,8 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, st
             let Some(pfn) = vm_normal_page(k, vma, pte) else {
                 continue; // a pfn mapping: nobody holds a reference
             };
-            if pte.dirty() {
-                let frame = k.frame(pfn);
-                frame.flags.set(frame.flags.get() | PageFlags::DIRTY);
+            if pte.dirty() && !k.folio_test_anon(pfn) {
+                set_page_dirty(k, k.compound_head(pfn)).await;
             }
             add_mm_counter(k, vma.mm, pfn, -1);
             page_remove_rmap(k, pfn).await;
@@ -94,10 +94,9 @@ pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end:
 
 /// The next area behind `after` that shows some of pages `start..end`.  Linux: vma_interval_tree_iter_next().
 fn next_vma(k: &Kernel, mapping: u8, start: u8, end: u8, after: Option<(u8, u8)>) -> Option<Vma> {
-    k.assert_held(i_mmap_rwsem(mapping));
     let from = after.map_or(0, |(mm, _)| mm);
     (from..NR_MMS as u8).find_map(|mm| {
-        let vmas = k.mm(mm).vmas.borrow();
+        let vmas = k.i_mmap(mapping, mm);
         vmas.iter()
             .filter(|v| v.mapping == mapping && after.is_none_or(|a| (mm, v.start) > a))
             .find(|v| v.pgoff < end && v.pgoff + (v.end - v.start) > start)

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! struct page, and who may look at which part of it when.
+//! Linux: include/linux/mm_types.h, page-flags.h, page_ref.h.
+//!
+//! ```text
+//!   refcount, pincount, PG_dirty   lockless: the step has announced the page
+//!   mapcount, contents             lockless: the step has announced them
+//!   mapping                        written under i_pages, read under the page's lock
+//!   PageHead, order, head, anon    stay as they are while somebody holds the page
+//!   generation, owner              no part of the kernel: for oracles
+//! ```
+
+use super::mm_types::{Kernel, NO_MAPPING, folio_lock, i_pages};
+use crate::limits::NR_FRAMES;
+use crate::trace::{Access, Owner, Pfn, obj};
+use bitflags::bitflags;
+use std::cell::Cell;
+
+bitflags! {
+    /// page->flags, as far as somebody reads them.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub(crate) struct PageFlags: u8 {
+        /// PG_head: a compound page begins here.
+        const HEAD = 1;
+        /// Tail of a compound page.
+        const TAIL = 2;
+        /// PG_dirty.
+        const DIRTY = 4;
+        /// PageAnon: page->mapping has its lowest bit set.
+        const ANON = 8;
+        /// PG_anon_exclusive.
+        const ANON_EXCLUSIVE = 16;
+    }
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Contents {
+    pub(crate) value: u8,
+    /// The generation it was written under; for oracles.
+    pub(crate) written: u16,
+}
+
+/// The memory of a frame.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Cell<Contents>);
+
+/// A page frame and its struct page.
+#[derive(Debug, Default)]
+pub(crate) struct Frame {
+    refcount: Cell<i32>,
+    mapcount: Cell<i32>,
+    pincount: Cell<i32>,
+    flags: Cell<PageFlags>,
+    order: Cell<u8>,
+    head: Cell<Pfn>,
+    gen_: Cell<u16>,
+    owner: Cell<Owner>,
+    contents: Memory,
+    mapping: Cell<u8>,
+}
+
+/// What a struct page said at one moment, all of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// `_refcount`.
+    pub(crate) refcount: i32,
+    /// Number of entries that map it.
+    pub(crate) mapcount: i32,
+    /// Exact number of FOLL_PIN references, compound pages only.
+    pub(crate) pincount: i32,
+    pub(crate) flags: PageFlags,
+    /// Order of the block that begins here.
+    pub(crate) order: u8,
+    /// The page whose refcount counts: compound_head().  Itself unless [`PageFlags::TAIL`].
+    pub(crate) head: Pfn,
+    /// Which allocation, or which free, of all there were; for oracles.
+    pub(crate) gen_: u16,
+    pub(crate) owner: Owner,
+    /// page->mapping of a page-cache page, or [`NO_MAPPING`].
+    pub(crate) mapping: u8,
+}
+
+impl Frame {
+    /// At boot.
+    pub(super) fn init(&self, page: Page) {
+        self.set(page);
+        self.contents.clear();
+    }
+
+    fn set(&self, page: Page) {
+        self.refcount.set(page.refcount);
+        self.mapcount.set(page.mapcount);
+        self.pincount.set(page.pincount);
+        self.flags.set(page.flags);
+        self.order.set(page.order);
+        self.head.set(page.head);
+        self.gen_.set(page.gen_);
+        self.owner.set(page.owner);
+        self.mapping.set(page.mapping);
+    }
+}
+
+impl Memory {
+    /// At boot.
+    pub(super) fn clear(&self) {
+        self.0.set(Contents::default());
+    }
+}
+
+/// What changes while others look: in a step that announced it.
+impl Kernel {
+    fn lockless(&self, pfn: Pfn, access: Access) -> &Frame {
+        self.assert_announced(obj::page(pfn, 1), access);
+        &self.frames[pfn.index()]
+    }
+
+    /// page_ref_count() of the page itself.
+    pub(crate) fn page_count(&self, pfn: Pfn) -> i32 {
+        self.lockless(pfn, Access::Read).refcount.get()
+    }
+
+    /// Adds references and returns what that makes; a blind increment may be announced as commuting.
+    pub(crate) fn page_ref_add(&self, pfn: Pfn, refs: i32) -> i32 {
+        let refcount = &self.lockless(pfn, Access::Commute).refcount;
+        refcount.set(refcount.get() + refs);
+        refcount.get()
+    }
+
+    /// folio->_pincount.
+    pub(crate) fn page_pincount(&self, pfn: Pfn) -> i32 {
+        self.lockless(pfn, Access::Read).pincount.get()
+    }
+
+    pub(crate) fn page_pincount_add(&self, pfn: Pfn, refs: i32) {
+        let pincount = &self.lockless(pfn, Access::Write).pincount;
+        pincount.set(pincount.get() + refs);
+    }
+
+    /// PageDirty().
+    pub(crate) fn folio_test_dirty(&self, pfn: Pfn) -> bool {
+        self.lockless(pfn, Access::Read).flags.get().contains(PageFlags::DIRTY)
+    }
+
+    /// SetPageDirty(), ClearPageDirty().
+    pub(crate) fn folio_assign_dirty(&self, pfn: Pfn, dirty: bool) {
+        let flags = &self.lockless(pfn, Access::Write).flags;
+        flags.set(if dirty { flags.get() | PageFlags::DIRTY } else { flags.get() - PageFlags::DIRTY });
+    }
+
+    /// page_mapcount().
+    pub(crate) fn page_mapcount(&self, pfn: Pfn) -> i32 {
+        self.assert_announced(obj::mapcount(pfn), Access::Read);
+        self.frames[pfn.index()].mapcount.get()
+    }
+
+    /// Counts entries that map the page, and returns how many there are now.
+    pub(crate) fn page_mapcount_add(&self, pfn: Pfn, delta: i32) -> i32 {
+        self.assert_announced(obj::mapcount(pfn), Access::Commute);
+        let mapcount = &self.frames[pfn.index()].mapcount;
+        mapcount.set(mapcount.get() + delta);
+        mapcount.get()
+    }
+
+    fn memory(&self, pfn: Pfn, access: Access) -> &Cell<Contents> {
+        self.assert_announced(obj::data(pfn), access);
+        match pfn.valid() {
+            true => &self.frames[pfn.index()].contents.0,
+            false => &self.iomem[pfn.index() - NR_FRAMES].0,
+        }
+    }
+
+    /// What lies in a frame, device memory too.
+    pub(crate) fn read_memory(&self, pfn: Pfn) -> Contents {
+        self.memory(pfn, Access::Read).get()
+    }
+
+    pub(crate) fn write_memory(&self, pfn: Pfn, contents: Contents) {
+        self.memory(pfn, Access::Write).set(contents);
+    }
+}
+
+/// What is set before others see the page, or under a lock.
+impl Kernel {
+    /// An allocator gives a page its meaning, or takes it away.
+    pub(crate) fn init_page(&self, pfn: Pfn, to: impl FnOnce(Page) -> Page) {
+        let page = to(self.peek_page(pfn));
+        self.lockless(pfn, Access::Write).set(page);
+    }
+
+    /// PageHead().
+    pub(crate) fn page_head(&self, pfn: Pfn) -> bool {
+        self.frames[pfn.index()].flags.get().contains(PageFlags::HEAD)
+    }
+
+    /// compound_head(): the page whose reference count counts, as of now.
+    pub(crate) fn compound_head(&self, pfn: Pfn) -> Pfn {
+        self.frames[pfn.index()].head.get()
+    }
+
+    /// folio_order().
+    pub(crate) fn folio_order(&self, head: Pfn) -> u8 {
+        if self.page_head(head) { self.frames[head.index()].order.get() } else { 0 }
+    }
+
+    /// PageAnon().
+    pub(crate) fn folio_test_anon(&self, pfn: Pfn) -> bool {
+        self.frames[pfn.index()].flags.get().contains(PageFlags::ANON)
+    }
+
+    /// PageAnonExclusive(); stays while the lock of the page table that maps it is held.
+    pub(crate) fn page_anon_exclusive(&self, pfn: Pfn) -> bool {
+        self.frames[pfn.index()].flags.get().contains(PageFlags::ANON_EXCLUSIVE)
+    }
+
+    /// A page that nobody else sees yet becomes anonymous, mapped once.
+    pub(crate) fn init_anon(&self, pfn: Pfn) {
+        let frame = &self.frames[pfn.index()];
+        frame.flags.set(frame.flags.get() | PageFlags::ANON | PageFlags::ANON_EXCLUSIVE);
+        frame.mapcount.set(1);
+    }
+
+    /// folio->mapping; the page is locked.
+    pub(crate) fn folio_mapping(&self, pfn: Pfn) -> u8 {
+        self.assert_held(folio_lock(self.compound_head(pfn)));
+        self.frames[pfn.index()].mapping.get()
+    }
+
+    /// A page enters the page cache of `mapping`, or leaves it; i_pages is held.
+    pub(crate) fn set_folio_mapping(&self, pfn: Pfn, mapping: u8, cached: bool) {
+        self.assert_held(i_pages(mapping));
+        self.frames[pfn.index()].mapping.set(if cached { mapping } else { NO_MAPPING });
+    }
+}
+
+/// For traces and oracles: no branch of the kernel may look.
+impl Kernel {
+    pub(crate) fn peek_page(&self, pfn: Pfn) -> Page {
+        let f = &self.frames[pfn.index()];
+        Page {
+            refcount: f.refcount.get(),
+            mapcount: f.mapcount.get(),
+            pincount: f.pincount.get(),
+            flags: f.flags.get(),
+            order: f.order.get(),
+            head: f.head.get(),
+            gen_: f.gen_.get(),
+            owner: f.owner.get(),
+            mapping: f.mapping.get(),
+        }
+    }
+
+    /// Makes a page what an oracle's test needs.
+    #[cfg(test)]
+    pub(crate) fn poke_page(&self, pfn: Pfn, to: impl FnOnce(Page) -> Page) {
+        self.frames[pfn.index()].set(to(self.peek_page(pfn)));
+    }
+
+    pub(crate) fn peek_memory(&self, pfn: Pfn) -> Contents {
+        self.frames[pfn.index()].contents.0.get()
+    }
+
+    /// The generation of a frame as of now; 0: device memory has none.
+    pub(crate) fn page_gen(&self, pfn: Pfn) -> u16 {
+        if pfn.valid() { self.frames[pfn.index()].gen_.get() } else { 0 }
+    }
+
+    /// Begins or ends a generation of a block; returns it.
+    pub(crate) fn set_generation(&self, pfn: Pfn, nr: usize, owner: Owner) -> u16 {
+        let gen_ = self.next_generation();
+        for i in 0..nr {
+            let frame = self.lockless(pfn.add(i), Access::Write);
+            frame.gen_.set(gen_);
+            frame.owner.set(owner);
+        }
+        gen_
+    }
+}

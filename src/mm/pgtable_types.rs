@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Entries of page tables, and pointers to them.
+//! Linux: arch/x86/include/asm/pgtable_types.h, pgtable.h, include/linux/pgtable.h.
+//!
+//! Two levels: a pmd entry is none, a table, or a leaf of [`HPAGE_PMD_NR`] pages; a pte is none or a page.
+
+use super::mm_types::*;
+use crate::fixes::Fix;
+use crate::limits::*;
+use crate::trace::Pfn;
+use std::fmt;
+
+/// A pmd or pte entry.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pte(u32);
+
+const PRESENT: u32 = 1 << 8;
+const WRITE: u32 = 1 << 9;
+const DIRTY: u32 = 1 << 10;
+const YOUNG: u32 = 1 << 11;
+const SPECIAL: u32 = 1 << 12;
+const DEVMAP: u32 = 1 << 13;
+/// A pmd that maps pages itself (PSE).
+const LEAF: u32 = 1 << 14;
+/// A pmd that points to a table.
+const TABLE: u32 = 1 << 15;
+/// PROT_NONE: present to the kernel, not to the MMU.
+const PROTNONE: u32 = 1 << 16;
+
+impl Pte {
+    pub(crate) const NONE: Pte = Pte(0);
+
+    /// mk_pte().
+    pub(crate) fn page(pfn: Pfn) -> Pte {
+        Pte(pfn.0 as u32 | PRESENT | YOUNG)
+    }
+    /// A pmd that points to `table`.
+    pub(crate) fn table(table: u8) -> Pte {
+        Pte(table as u32 | PRESENT | TABLE)
+    }
+    /// pmd_mkhuge().
+    pub(crate) fn mkhuge(self) -> Pte {
+        Pte(self.0 | LEAF)
+    }
+    /// pte_mkwrite().
+    pub(crate) fn mkwrite(self, write: bool) -> Pte {
+        Pte(if write { self.0 | WRITE } else { self.0 & !WRITE })
+    }
+    /// pte_mkdirty().
+    pub(crate) fn mkdirty(self) -> Pte {
+        Pte(self.0 | DIRTY)
+    }
+    /// pte_mkyoung().
+    pub(crate) fn mkyoung(self) -> Pte {
+        Pte(self.0 | YOUNG)
+    }
+    /// pte_mkspecial(): nothing where the architecture has no such bit.
+    pub(crate) fn mkspecial(self, k: &Kernel) -> Pte {
+        Pte(if k.fixed(Fix::PteSpecial) { self.0 | SPECIAL } else { self.0 })
+    }
+    /// pte_mkdevmap(): at pte level SPECIAL too, at pmd level DEVMAP alone.
+    pub(crate) fn mkdevmap(self, k: &Kernel) -> Pte {
+        let devmap = Pte(self.0 | DEVMAP);
+        if self.is_leaf() { devmap } else { devmap.mkspecial(k) }
+    }
+    pub(crate) fn none(self) -> bool {
+        self.0 == 0
+    }
+    /// pte_present(): as the kernel sees it.
+    pub(crate) fn present(self) -> bool {
+        self.0 & (PRESENT | PROTNONE) != 0
+    }
+    /// pte_modify(), as far as PROT_NONE goes.
+    pub(crate) fn mkaccessible(self, read: bool) -> Pte {
+        if read { Pte(self.0 & !PROTNONE | PRESENT) } else { Pte(self.0 & !PRESENT | PROTNONE) }
+    }
+    pub(crate) fn write(self) -> bool {
+        self.0 & WRITE != 0
+    }
+    pub(crate) fn dirty(self) -> bool {
+        self.0 & DIRTY != 0
+    }
+    pub(crate) fn special(self) -> bool {
+        self.0 & SPECIAL != 0
+    }
+    pub(crate) fn devmap(self) -> bool {
+        self.0 & DEVMAP != 0
+    }
+    /// pmd_leaf(): trans_huge or devmap.
+    pub(crate) fn is_leaf(self) -> bool {
+        self.0 & LEAF != 0
+    }
+    pub(crate) fn is_table(self) -> bool {
+        self.0 & TABLE != 0
+    }
+    pub(crate) fn pfn(self) -> Pfn {
+        Pfn(self.0 as u8)
+    }
+    /// The table a pmd points to.
+    pub(crate) fn table_nr(self) -> Option<u8> {
+        self.is_table().then_some(self.0 as u8)
+    }
+    /// Linux: arch/x86/include/asm/pgtable.h, pte_access_permitted().
+    pub(crate) fn access_permitted(self, write: bool) -> bool {
+        self.0 & PRESENT != 0 && (!write || self.write())
+    }
+    /// What distinguishes entries, less whose they are; for search feedback.
+    pub(crate) fn kind(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+}
+
+impl fmt::Debug for Pte {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.none() {
+            return f.write_str("none");
+        }
+        write!(f, "{}{:#x}", if self.is_table() { "table " } else { "" }, self.0 as u8)?;
+        for (bit, name) in [
+            (WRITE, "|w"),
+            (DIRTY, "|dirty"),
+            (SPECIAL, "|special"),
+            (DEVMAP, "|devmap"),
+            (LEAF, "|huge"),
+            (PROTNONE, "|none"),
+        ] {
+            f.write_str(if self.0 & bit != 0 { name } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A pointer to a pmd entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PmdPtr {
+    pub(crate) mm: u8,
+    pub(crate) i: u8,
+}
+
+impl PmdPtr {
+    /// pmd_offset().
+    pub(crate) fn of(mm: u8, va: u8) -> PmdPtr {
+        PmdPtr { mm, i: va / PTRS_PER_PTE as u8 }
+    }
+    /// The first page it maps.
+    pub(crate) fn base(self) -> u8 {
+        self.i * PTRS_PER_PTE as u8
+    }
+}
+
+/// A pointer to a pte, and which life of its table it was taken from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PtePtr {
+    pub(crate) table: u8,
+    pub(crate) i: u8,
+    pub(crate) gen_: u16,
+}
+
+impl PtePtr {
+    /// pte_offset_map(), of a pmd value that points to a table.
+    pub(crate) fn of(k: &Kernel, table: u8, va: u8) -> PtePtr {
+        PtePtr { table, i: va % PTRS_PER_PTE as u8, gen_: super::pgtable::table_gen(k, table) }
+    }
+}
