@@ -390,7 +390,7 @@ fn ctrl_c_ends_a_search_with_its_result() {
 fn lists_are_tables() {
     let dir = Dir::new("list");
     for (what, part) in [
-        ("ops", "7   store                    addr=va0..va63 value=0..255"),
+        ("ops", "7   store                    addr=va0..va63, value=0..255"),
         ("fixes", "gup-fast-recheck-pte"),
         ("kernels", "v5.12"),
         ("oracles", "corpus/stories/"),

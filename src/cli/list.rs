@@ -5,19 +5,23 @@ use super::out::say;
 use super::{Status, Table};
 use gupfuzz::entry::{ArgKind, OPS};
 use gupfuzz::fixes::{FIXES, FixSet, Kind, RELEASES};
+use gupfuzz::limits::NR_HANDLES;
 use gupfuzz::oracles::ORACLES;
 use gupfuzz::prog::TARGETS;
 
 /// Prints a table.
 pub(super) fn list(what: Table) -> Status {
     match what {
-        Table::Ops => columns(
-            ["nr", "call", "arguments"],
-            OPS.iter().map(|op| {
-                let args = op.args.iter().map(|arg| format!("{}={}", arg.name, range(arg.kind)));
-                [op.nr.to_string(), op.name.into(), args.collect::<Vec<_>>().join(" ")]
-            }),
-        ),
+        Table::Ops => {
+            columns(
+                ["nr", "call", "arguments"],
+                OPS.iter().map(|op| {
+                    let args = op.args.iter().map(|arg| format!("{}={}", arg.name, range(arg.kind)));
+                    [op.nr.to_string(), op.name.into(), args.collect::<Vec<_>>().join(", ")]
+                }),
+            );
+            say!("{LEGEND}");
+        }
         Table::Fixes => columns(
             ["fix", "kind", "since", "shows on", "what it is", "source"],
             FIXES.iter().map(|entry| {
@@ -52,6 +56,10 @@ pub(super) fn list(what: Table) -> Status {
     Status::Silent
 }
 
+const LEGEND: &str = "
+a..b  from a to b     a/b  one of them     a|b  any of them, joined by `|`, or 0
+(new)  the call fills that slot, which has to be empty     A missing argument is the first value, or 0.";
+
 /// What a program can write there.
 fn range(kind: ArgKind) -> String {
     match kind {
@@ -62,7 +70,7 @@ fn range(kind: ArgKind) -> String {
         ArgKind::Flags(all) => all.join("|"),
         ArgKind::Handle { kind, new } => {
             let letter = kind.letter();
-            format!("{letter}0..{letter}7{}", if new { " (empty)" } else { "" })
+            format!("{letter}0..{letter}{}{}", NR_HANDLES - 1, if new { "(new)" } else { "" })
         }
     }
 }
