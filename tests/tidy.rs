@@ -65,6 +65,7 @@ fn imports_point_down_or_left() {
         }
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
+            assert!(!code.contains("crate::{"), "{}:{}: one `use` a room", path.display(), number + 1);
             for (at, _) in code.match_indices("crate::") {
                 let to: String =
                     code[at + 7..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
@@ -106,11 +107,15 @@ fn kernel_files_name_their_linux_file() {
     }
 }
 
+/// Files that are one thing though they are long: a table, a state machine.
+const LONG: &[&str] = &["src/fixes.rs", "src/kernel/machine.rs"];
+
 #[test]
 fn files_and_functions_stay_small() {
     for (path, text) in files("src", ".rs") {
         let lines = text.lines().count();
-        assert!(lines <= 600, "{}: {lines} lines", path.display());
+        let most = if LONG.iter().any(|long| path.ends_with(long)) { 600 } else { 400 };
+        assert!(lines <= most, "{}: {lines} lines: is it two things?", path.display());
         let mut begin = None;
         for (number, line) in text.lines().enumerate() {
             let code = line.trim_start();
@@ -134,7 +139,7 @@ fn files_and_functions_stay_small() {
                 && code == "}"
             {
                 let length = number - from + 1;
-                assert!(length <= 90, "{}:{}: a function of {length} lines", path.display(), from + 1);
+                assert!(length <= 70, "{}:{}: a function of {length} lines", path.display(), from + 1);
                 begin = None;
             }
         }
@@ -169,8 +174,11 @@ fn names_say_something() {
 }
 
 #[test]
-fn the_readme_stays_short() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let lines = readme.lines().count();
-    assert!(lines <= 150, "{lines} lines");
+fn programs_say_what_they_show() {
+    for (path, text) in files("corpus", ".prog") {
+        assert!(text.starts_with("# "), "{}: begins with a comment", path.display());
+        let kernel = text.lines().find_map(|line| line.strip_prefix("kernel: "));
+        let kernel = kernel.unwrap_or_else(|| panic!("{}: no `kernel:`", path.display()));
+        kernel.parse::<gupfuzz::fixes::Spec>().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
 }
