@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Same program, same kernel: same trace, whatever ran before on the machine.
 
+mod all_traces;
+
 use gupfuzz::fixes::Spec;
 use gupfuzz::init::{Observe, start_kernel};
+use gupfuzz::limits::MAX_STEPS;
 use gupfuzz::prog::{Generator, Prog, Script, TARGETS};
 
 const KERNELS: &[&str] = &["newest", "v7.2", "v6.12", "v6.1", "v5.12", "v5.10", "v5.7"];
@@ -44,8 +47,16 @@ fn any_bytes_end_within_the_step_limit() {
         for size in [0, 1, 7, 8, 9, 15, 16, 64, 100, 500, 513, 4096, 1 << 20] {
             for _ in 0..20 {
                 let bytes: Vec<u8> = (0..size).map(|_| rng.u8(..)).collect();
-                computer.run_burst(&Prog::from_input(&bytes), |_| ());
+                computer.run_burst(&Prog::from_input(&bytes), |outcome| assert!(outcome.steps <= MAX_STEPS));
             }
         }
     }
+}
+
+#[test]
+fn all_traces_have_one_digest() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let digest = all_traces::digest(root);
+    assert_eq!(digest, all_traces::digest(root));
+    println!("all traces {digest:016x}");
 }

@@ -126,6 +126,10 @@ fn count(pair: usize) {
 }
 
 #[cfg(test)]
+#[path = "../../tests/all_traces/mod.rs"]
+mod all_traces;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use gupfuzz::prog::Prog;
@@ -148,5 +152,11 @@ mod tests {
             assert!(size <= 256);
         }
         assert!(Prog::decode(&data[..size]).calls().next().is_some());
+    }
+
+    #[test]
+    fn all_traces_are_those_of_the_library() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the library is above");
+        println!("all traces {:016x}", all_traces::digest(root));
     }
 }
