@@ -79,17 +79,17 @@ pub(super) fn irqs_off_mask(k: &Machine) -> u16 {
     cpus_where(k, (1 << NR_TASKS) - 1, |cpu| cpu.irqs_off.get() != 0)
 }
 
-/// Makes the CPUs of `cpumask` forget the translations of `pages`, and waits until all have.
+/// Makes the CPUs that are in `cpumask` at that moment forget the translations of `pages`, and waits until all have.
 ///
 /// By IPI (x86) a CPU does so when its interrupts are on, so that whoever sent it has waited for
 /// every interrupts-off section.  By a broadcast instruction (arm64) all do so at once, and only
 /// accesses under way are waited for: a GUP-fast may go on.
-pub(crate) async fn flush_tlb_others(k: &Machine, cpumask: u16, pages: u64) {
+pub(crate) async fn flush_tlb_others(k: &Machine, cpumask: impl Fn() -> u16, pages: u64) {
     super::enter!(k);
     let all = [Touch::write(obj::tlbs()), Touch::read(obj::irqs()), Touch::default()];
     k.step_on(all, Wait::Ready, || {
         let me = k.current();
-        let ipi = k.fixed(Fix::TlbFlushIpi);
+        let (ipi, cpumask) = (k.fixed(Fix::TlbFlushIpi), cpumask());
         let others = cpumask & !(1 << me);
         let late = cpus_where(k, others, |cpu| cpu.in_instruction.get() || (ipi && cpu.irqs_off.get() != 0));
         for cpu in tasks(cpumask) {

@@ -30,7 +30,7 @@ pub(crate) async fn vmf_insert_pfn_pmd_prot(k: &Kernel, vma: &Vma, va: u8, pfn: 
     }
     let p = PmdPtr::of(vma.mm, va);
     // As arch_needs_pgtable_deposit() on powerpc; elsewhere only anonymous memory has one.
-    let Some(table) = pte_alloc_one(k, vma.mm, p.base()) else {
+    let Some(table) = pte_alloc_one(k, vma.mm, p.base()).await else {
         return VmFault::Oom;
     };
     spin_lock(k, page_table_lock(vma.mm)).await;
@@ -53,28 +53,29 @@ pub(crate) async fn vmf_insert_pfn_pmd_prot(k: &Kernel, vma: &Vma, va: u8, pfn: 
     }
     spin_unlock(k, page_table_lock(vma.mm));
     if let Some(table) = unused {
-        pte_free_now(k, table);
+        pte_free(k, table).await;
     }
     VmFault::NoPage
 }
 
 /// Frees the table that was put aside.  Nobody ever walked it.
-fn zap_deposited_table(k: &Kernel, p: PmdPtr) {
+async fn zap_deposited_table(k: &Kernel, p: PmdPtr) {
     if let Some(table) = pgtable_trans_huge_withdraw(k, p) {
-        pte_free_now(k, table);
+        pte_free(k, table).await;
         inc_nr_ptes(k, p.mm, -1);
     }
 }
 
-/// Clears a leaf.  A driver's has no reference, mapcount or rss to give back.
-pub(crate) async fn zap_huge_pmd(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, p: PmdPtr) {
+/// Clears a leaf; false if there is none any more.  A driver's has no reference, mapcount or rss to give back.
+pub(crate) async fn zap_huge_pmd(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, p: PmdPtr) -> bool {
     enter!(k);
     spin_lock(k, page_table_lock(p.mm)).await;
-    if pmdp_get(k, p).is_leaf() {
+    let found = pmdp_get(k, p).is_leaf();
+    if found {
         let pmd = pmdp_huge_get_and_clear(k, p).await;
         tlb.range(p.base(), p.base() + HPAGE_PMD_NR as u8);
         if !k.fixed(Fix::ZapKeepsDeposit) {
-            zap_deposited_table(k, p);
+            zap_deposited_table(k, p).await;
         }
         if !vma.is_special_huge()
             && let Some(pfn) = vm_normal_page_pmd(k, vma, pmd)
@@ -83,6 +84,7 @@ pub(crate) async fn zap_huge_pmd(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, p: 
         }
     }
     spin_unlock(k, page_table_lock(p.mm));
+    found
 }
 
 /// Splits a leaf: a driver's is cleared and flushed, and faults again.
@@ -92,7 +94,7 @@ pub(crate) async fn __split_huge_pmd(k: &Kernel, vma: &Vma, p: PmdPtr) {
     if pmdp_get(k, p).is_leaf() {
         pmdp_huge_get_and_clear(k, p).await;
         flush_tlb_range(k, vma.mm, p.base(), p.base() + HPAGE_PMD_NR as u8).await;
-        zap_deposited_table(k, p);
+        zap_deposited_table(k, p).await;
     }
     spin_unlock(k, page_table_lock(p.mm));
 }
@@ -123,13 +125,25 @@ pub(crate) async fn move_huge_pmd(k: &Kernel, old: PmdPtr, new: PmdPtr) -> bool 
     moved
 }
 
-/// Changes the protection of a leaf that lies in the range as a whole; flushed by the caller.
-pub(crate) async fn change_huge_pmd(k: &Kernel, p: PmdPtr, write: bool) {
+/// Changes the protection of a leaf that lies in the range as a whole; false if there is none any more.
+pub(crate) async fn change_huge_pmd(k: &Kernel, p: PmdPtr, read: bool, write: bool) -> bool {
     enter!(k);
     spin_lock(k, page_table_lock(p.mm)).await;
-    let pmd = pmdp_get(k, p);
-    if pmd.is_leaf() && pmd.write() != write {
-        set_pmd_at(k, p, pmd.mkwrite(write)).await;
+    let found = pmdp_get(k, p).is_leaf();
+    if found {
+        let pmd = pmdp_invalidate(k, p).await;
+        // The driver has no page_mkwrite(): what it shares is writable at once.
+        move_pmd_at(k, p, pmd.mkaccessible(read).mkwrite(write), pmd_gens(k, p)).await;
     }
     spin_unlock(k, page_table_lock(p.mm));
+    found
+}
+
+/// Hides a leaf from the MMU, but not from the kernel, and returns what it was: from here on no CPU
+/// sets its dirty bit.  Linux: mm/pgtable-generic.c.
+async fn pmdp_invalidate(k: &Kernel, p: PmdPtr) -> Pte {
+    enter!(k);
+    let old = pmdp_modify(k, p, |pmd| pmd.mkaccessible(false)).await;
+    flush_tlb_range(k, p.mm, p.base(), p.base() + HPAGE_PMD_NR as u8).await;
+    old
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Advice.  Linux: mm/madvise.c.
 
-use super::memory::zap_page_range_single;
+use super::memory::{Zap, zap_page_range_single};
 use super::mm_types::*;
 use super::mmap::find_vma_from;
 use crate::kernel::{Errno, down_read, enter, up_read};
@@ -29,7 +29,7 @@ pub(crate) async fn madvise_dontneed(k: &Kernel, start: u8, end: u8) -> Result<(
             ret = Err(Errno::ENOMEM);
         }
         let (from, to) = (va.max(vma.start), end.min(vma.end));
-        zap_page_range_single(k, &vma, from, to).await;
+        zap_page_range_single(k, &vma, from, to, Zap::ALL).await;
         va = to;
     }
     up_read(k, mmap_lock(mm));

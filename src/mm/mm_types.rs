@@ -141,6 +141,8 @@ impl Vma {
 pub(crate) struct Mm {
     /// mm_users: tasks that run in it.
     users: Cell<u8>,
+    /// mm_count, as far as it is 0 or not: somebody still takes it down.
+    alive: Cell<bool>,
     /// Sorted by start.
     vmas: RefCell<Vec<Vma>>,
     pub(super) pmds: Pmds,
@@ -209,6 +211,7 @@ impl Kernel {
         super::pgtable::pgtable_cache_init(self);
         for mm in &self.mms {
             mm.users.set(0);
+            mm.alive.set(false);
             mm.vmas.borrow_mut().clear();
             mm.rss_anon.set(0);
             mm.rss_file.set(0);
@@ -217,6 +220,7 @@ impl Kernel {
             mm.write_protect_seq.set(0);
         }
         self.mms[0].users.set(NR_USER_TASKS as u8);
+        self.mms[0].alive.set(true);
         for (task, mm) in self.task_mm.iter().enumerate() {
             mm.set(if task < NR_USER_TASKS { 0 } else { u8::MAX });
         }
@@ -244,6 +248,7 @@ impl Kernel {
 
     /// CPUs whose task runs in an address space.
     pub(crate) fn mm_cpumask(&self, mm: u8) -> u16 {
+        self.assert_announced(obj::tlbs(), Access::Read);
         (0..NR_TASKS).filter(|&t| self.task_mm[t].get() == mm).fold(0, |set, t| set | 1 << t)
     }
 
@@ -255,13 +260,27 @@ impl Kernel {
         self.cpus[task as usize].tlb.flush_all();
     }
 
-    /// mm->mm_users.
-    pub(crate) fn mm_users(&self, mm: u8) -> u8 {
-        self.mm(mm).users.get()
+    /// Begins an address space, for one user; `None`: all are in use.
+    pub(super) fn take_mm(&self) -> Option<u8> {
+        self.assert_announced(obj::mms(), Access::Write);
+        let mm = self.mms.iter().position(|mm| !mm.alive.get())?;
+        self.mms[mm].users.set(1);
+        self.mms[mm].alive.set(true);
+        Some(mm as u8)
     }
 
-    pub(crate) fn set_mm_users(&self, mm: u8, users: u8) {
-        self.mm(mm).users.set(users);
+    /// Drops a use of an address space; true: that was the last one.
+    pub(super) fn mm_users_dec_and_test(&self, mm: u8) -> bool {
+        self.assert_announced(obj::mm_users(mm), Access::Write);
+        let users = &self.mm(mm).users;
+        users.set(users.get() - 1);
+        users.get() == 0
+    }
+
+    /// An address space without users ends.
+    pub(super) fn free_mm(&self, mm: u8) {
+        self.assert_announced(obj::mm_users(mm), Access::Write);
+        self.mm(mm).alive.set(false);
     }
 
     /// mm->tlb_flush_pending.

@@ -5,14 +5,15 @@
 //! Left out:   merging, accounting, stacks.
 
 use super::huge_memory::vma_adjust_trans_huge;
-use super::memory::unmap_page_range;
+use super::memory::{Zap, unmap_page_range};
 use super::mm_types::*;
 use super::mmu_gather::*;
 use super::pgtable::*;
 use crate::fixes::Fix;
-use crate::kernel::{Errno, Touch, Wait, down_write, enter, spin_lock, spin_unlock, up_write};
+use crate::kernel::{Errno, down_write, enter, spin_lock, spin_unlock, up_write};
 use crate::limits::*;
 use crate::trace::{Access, Event, obj};
+use std::future::Future;
 
 /// The area that holds page `va`.  mmap_lock is held.
 pub(crate) fn find_vma(k: &Kernel, mm: u8, va: u8) -> Option<Vma> {
@@ -119,7 +120,7 @@ async fn unmap_region(k: &Kernel, mm: u8, start: u8, end: u8) {
     let mut va = start;
     let mut vma_pfn = false;
     while let Some(vma) = find_vma_from(k, mm, va).filter(|vma| vma.start < end) {
-        unmap_page_range(k, &mut tlb, &vma, vma.start, vma.end).await;
+        unmap_page_range(k, &mut tlb, &vma, vma.start, vma.end, Zap::ALL).await;
         vma_pfn |= vma.flags.intersects(VmFlags::PFNMAP | VmFlags::MIXEDMAP);
         va = vma.end;
     }
@@ -173,14 +174,25 @@ async fn exit_mmap(k: &Kernel, mm: u8) {
     k.emit(Event::MmExit { mm, rss_anon, rss_file, pgtables });
 }
 
-/// Drops the current task's use of an address space.  Linux: kernel/fork.c.
+/// A new, empty address space.  Linux: kernel/fork.c.
+#[track_caller]
+fn mm_alloc(k: &Kernel) -> impl Future<Output = Option<u8>> {
+    k.step(obj::mms(), Access::Write, || k.take_mm())
+}
+
+/// Drops a use of an address space; the last one takes it down.  Linux: kernel/fork.c.
 async fn mmput(k: &Kernel, mm: u8) {
     enter!(k);
-    let last = k.step(obj::mm_users(mm), Access::Write, || k.mm_users(mm) == 1).await;
-    if last {
+    if k.step(obj::mm_users(mm), Access::Write, || k.mm_users_dec_and_test(mm)).await {
         exit_mmap(k, mm).await;
+        mmdrop(k, mm).await;
     }
-    k.set_mm_users(mm, k.mm_users(mm) - 1);
+}
+
+/// Nobody takes it down any more: its number is free.  Linux: kernel/fork.c.
+#[track_caller]
+fn mmdrop(k: &Kernel, mm: u8) -> impl Future<Output = ()> {
+    k.step(obj::mm_users(mm), Access::Write, move || k.free_mm(mm))
 }
 
 /// The current task leaves its address space for a new one, or for none.
@@ -194,13 +206,9 @@ pub(crate) async fn exec_mmap(k: &Kernel, exit: bool) -> Result<(), Errno> {
     let (task, old) = (k.current(), k.current_mm());
     let new = match exit {
         true => u8::MAX,
-        false => (0..NR_MMS as u8).find(|&mm| k.mm_users(mm) == 0).ok_or(Errno::ENOMEM)?,
+        false => mm_alloc(k).await.ok_or(Errno::ENOMEM)?,
     };
-    if !exit {
-        k.set_mm_users(new, 1);
-    }
-    let touch = [Touch::write(obj::tlb(task)), Touch::write(obj::mm_users(old)), Touch::default()];
-    k.step_on(touch, Wait::Ready, || {
+    k.step(obj::tlb(task), Access::Write, || {
         k.switch_mm(new);
         k.emit(Event::TlbFlush { cpu: task, mm: old, start: 0, end: TASK_SIZE as u8 });
     })

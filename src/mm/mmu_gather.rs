@@ -115,5 +115,5 @@ pub(crate) async fn tlb_finish_mmu(k: &Kernel, mut tlb: MmuGather) {
 /// Makes every CPU of `mm` forget the translations of pages `start..end`.  Linux: arch/x86/mm/tlb.c.
 pub(crate) async fn flush_tlb_range(k: &Kernel, mm: u8, start: u8, end: u8) {
     let pages = arch::pages(start as usize, end as usize);
-    flush_tlb_others(k, k.mm_cpumask(mm), pages).await;
+    flush_tlb_others(k, || k.mm_cpumask(mm), pages).await;
 }

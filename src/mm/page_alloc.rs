@@ -9,7 +9,7 @@
 use super::mm_types::*;
 use super::page_ref::put_page_testzero;
 use crate::fixes::Fix;
-use crate::kernel::enter;
+use crate::kernel::{Touch, Wait, enter};
 use crate::limits::*;
 use crate::trace::{Access, Event, Owner, Pfn, obj};
 use std::cell::Cell;
@@ -108,10 +108,11 @@ pub(crate) fn fill(k: &Kernel, page: PageRef, value: u8) {
 #[track_caller]
 fn free_pages_prepare(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = ()> {
     let nr = 1 << order;
-    k.step(obj::frames(pfn, nr), Access::Write, move || {
-        let pages = || (0..nr).map(|i| k.peek_page(pfn.add(i)));
-        let refcount = pages().map(|p| p.refcount).find(|&n| n != 0).unwrap_or(0);
-        let mapcount = pages().map(|p| p.mapcount).find(|&n| n != 0).unwrap_or(0);
+    let touch = [Touch::write(obj::frames(pfn, nr)), Touch::read(obj::mapcounts(pfn, nr)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        let first =
+            |count: fn(&Kernel, Pfn) -> i32| (0..nr).map(|i| count(k, pfn.add(i))).find(|&n| n != 0).unwrap_or(0);
+        let (refcount, mapcount) = (first(Kernel::page_count), first(Kernel::page_mapcount));
         let gen_ = k.page_gen(pfn);
         k.emit(Event::Free { pfn, order, gen_, owner: Owner::Buddy, refcount, mapcount });
         let gen_ = k.next_generation();

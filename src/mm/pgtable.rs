@@ -8,7 +8,7 @@
 use super::mm_types::*;
 pub(crate) use super::pgtable_types::*;
 use crate::arch::TlbEntry;
-use crate::kernel::Touch;
+use crate::kernel::{Touch, Wait, enter};
 use crate::limits::*;
 use crate::trace::{Access, Event, Pfn, obj};
 use std::cell::Cell;
@@ -48,6 +48,7 @@ pub(crate) fn pgtable_cache_init(k: &Kernel) {
     for table in &k.tables {
         table.live.set(false);
         table.gen_.set(0);
+        table.entries.iter().for_each(|p| p.set(Pte::NONE));
     }
 }
 
@@ -131,7 +132,7 @@ pub(crate) fn pmd_gens(k: &Kernel, p: PmdPtr) -> [u16; HPAGE_PMD_NR] {
 #[track_caller]
 pub(crate) fn ptep_get_lockless(k: &Kernel, p: PtePtr) -> impl Future<Output = Pte> {
     let touch = [Touch::read(obj::pte(p.table, p.i)), Touch::read(obj::table(p.table)), Touch::default()];
-    k.step_on(touch, crate::kernel::Wait::Ready, move || {
+    k.step_on(touch, Wait::Ready, move || {
         k.emit(Event::TableUse { table: p.table, took: p.gen_, now: table_gen(k, p.table) });
         peek_pte(k, p.table, p.i)
     })
@@ -190,14 +191,20 @@ fn set_pte_now(k: &Kernel, p: PtePtr, pte: Pte, gen_: Option<u16>) {
     trace_entry(k, table.mm.get(), table.base.get() + p.i, old, pte);
 }
 
+/// Makes of a pte what `to` makes of it, whatever the MMU did meanwhile, and returns what it was; its lock is held.
+#[track_caller]
+pub(crate) fn ptep_modify(k: &Kernel, p: PtePtr, to: impl FnOnce(Pte) -> Pte + Unpin) -> impl Future<Output = Pte> {
+    k.step(obj::pte(p.table, p.i), Access::Write, move || {
+        let old = ptep_get(k, p);
+        set_pte_now(k, p, to(old), None);
+        old
+    })
+}
+
 /// Clears a pte and returns what it was; its lock is held.
 #[track_caller]
 pub(crate) fn ptep_get_and_clear(k: &Kernel, p: PtePtr) -> impl Future<Output = Pte> {
-    k.step(obj::pte(p.table, p.i), Access::Write, move || {
-        let old = ptep_get(k, p);
-        set_pte_now(k, p, Pte::NONE, None);
-        old
-    })
+    ptep_modify(k, p, |_| Pte::NONE)
 }
 
 /// Writes a pmd; page_table_lock is held.
@@ -223,14 +230,21 @@ fn set_pmd_now(k: &Kernel, p: PmdPtr, new: Pte, gens: Option<[u16; HPAGE_PMD_NR]
     trace_entry(k, p.mm, p.base(), old, new);
 }
 
+/// Makes of a pmd what `to` makes of it, whatever the MMU did meanwhile, and returns what it was;
+/// page_table_lock is held.  Linux: pmdp_establish().
+#[track_caller]
+pub(crate) fn pmdp_modify(k: &Kernel, p: PmdPtr, to: fn(Pte) -> Pte) -> impl Future<Output = Pte> {
+    k.step(obj::pmd(p.mm, p.i), Access::Write, move || {
+        let old = pmdp_get(k, p);
+        set_pmd_now(k, p, to(old), Some(pmd_gens(k, p)));
+        old
+    })
+}
+
 /// Clears a pmd and returns what it was; page_table_lock is held.
 #[track_caller]
 pub(crate) fn pmdp_huge_get_and_clear(k: &Kernel, p: PmdPtr) -> impl Future<Output = Pte> {
-    k.step(obj::pmd(p.mm, p.i), Access::Write, move || {
-        let old = pmdp_get(k, p);
-        set_pmd_now(k, p, Pte::NONE, None);
-        old
-    })
+    pmdp_modify(k, p, |_| Pte::NONE)
 }
 
 /// Puts a table aside for the day the leaf is split.
@@ -246,32 +260,35 @@ pub(crate) fn pgtable_trans_huge_withdraw(k: &Kernel, p: PmdPtr) -> Option<u8> {
     k.mm(p.mm).pmds.deposited[p.i as usize].take().checked_sub(1)
 }
 
-/// Takes an unused page table for `mm`; it maps the pmd of `base`.  Nobody sees it yet.
-pub(crate) fn pte_alloc_one(k: &Kernel, mm: u8, base: u8) -> Option<u8> {
+/// Takes an unused page table for `mm`; it maps the pmd of `base`.
+pub(crate) async fn pte_alloc_one(k: &Kernel, mm: u8, base: u8) -> Option<u8> {
+    enter!(k);
     if k.should_fail() {
         return None;
     }
-    let nr = k.tables.iter().position(|t| !t.live.get())?;
-    let table = table(k, nr as u8);
-    table.live.set(true);
-    table.mm.set(mm);
-    table.base.set(base);
-    table.entries.iter().for_each(|p| p.set(Pte::NONE));
-    k.emit(Event::Table { table: nr as u8, mm, live: true });
-    Some(nr as u8)
+    let take = || {
+        let nr = k.tables.iter().position(|t| !t.live.get())? as u8;
+        let table = table(k, nr);
+        table.live.set(true);
+        // For traces of whoever will be told of the table.
+        table.mm.set(mm);
+        table.base.set(base);
+        k.emit(Event::Table { table: nr, mm, live: true });
+        Some(nr)
+    };
+    k.step(obj::pgtables(), Access::Write, take).await
 }
 
-/// Gives a page table back.
+/// Gives a page table back, empty.
 #[track_caller]
-pub(crate) fn pte_free(k: &Kernel, table: u8) -> impl Future<Output = ()> {
-    k.step(obj::table(table), Access::Write, move || pte_free_now(k, table))
-}
-
-/// As [`pte_free`], of a table that nobody else ever saw.
-pub(crate) fn pte_free_now(k: &Kernel, nr: u8) {
-    let t = table(k, nr);
-    assert!(t.live.get(), "page table {nr} is freed twice");
-    t.live.set(false);
-    t.gen_.set(t.gen_.get() + 1);
-    k.emit(Event::Table { table: nr, mm: t.mm.get(), live: false });
+pub(crate) fn pte_free(k: &Kernel, nr: u8) -> impl Future<Output = ()> {
+    let touch = [obj::table(nr), obj::ptes(nr), obj::pgtables()].map(Touch::write);
+    k.step_on(touch, Wait::Ready, move || {
+        let table = table(k, nr);
+        assert!(table.live.get(), "page table {nr} is freed twice");
+        table.live.set(false);
+        table.gen_.set(table.gen_.get() + 1);
+        table.entries.iter().for_each(|p| p.set(Pte::NONE));
+        k.emit(Event::Table { table: nr, mm: table.mm.get(), live: false });
+    })
 }

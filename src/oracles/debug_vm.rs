@@ -149,8 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bug_is_its_own_title_and_a_warning_is_none() {
-        assert_eq!(title::<DebugVm>(&[(0, Event::Warn { what: "vm-warn-on" })]), "");
+    fn a_bug_is_its_own_title() {
         let on = Event::Bug { what: "vm-bug-on-page", pfn: Some(PFN) };
         assert_eq!(title::<DebugVm>(&[(0, on)]), "vm-bug-on-page in f");
         assert_eq!(title::<DebugVm>(&[(0, Event::Bug { what: "BUG 1", pfn: None })]), "kernel-bug in f");

@@ -152,8 +152,6 @@ pub enum Event {
     Kref { kind: u8, slot: u8, count: i32 },
     /// A kernel BUG_ON or VM_BUG_ON_PAGE fires.
     Bug { what: &'static str, pfn: Option<Pfn> },
-    /// A kernel WARN_ON fires.
-    Warn { what: &'static str },
 }
 
 impl Event {

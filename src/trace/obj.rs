@@ -40,7 +40,7 @@ classes! {
     Table: NR_TABLES, "page table";
     Pmd: NR_MMS * PTRS_PER_PMD, "pmd";
     Tlb: NR_TASKS, "tlb";
-    // Three an mm: write_protect_seq, tlb_flush_pending, users.
+    // Three an mm: all write_protect_seqs, then all tlb_flush_pendings, then all mm_users.
     Mm: NR_MMS * 3, "mm";
     // References of things that are no pages: buffer objects, dma-bufs, files, the dax device.
     Kref: 4 * NR_HANDLES, "kref";
@@ -48,6 +48,7 @@ classes! {
     Word: NR_WAIT_WORDS, "event";
     Lock: NR_LOCKS, "lock";
     Rcu: 1, "rcu";
+    PgTables: 1, "free page tables";
     Counter: 4, "counter";
 }
 
@@ -71,6 +72,10 @@ pub(crate) const fn data(pfn: Pfn) -> Obj {
 pub(crate) const fn mapcount(pfn: Pfn) -> Obj {
     obj(Class::Mapcount, pfn.0 as usize, 1)
 }
+/// `_mapcount` of `count` frames.
+pub(crate) const fn mapcounts(pfn: Pfn, count: usize) -> Obj {
+    obj(Class::Mapcount, pfn.0 as usize, count)
+}
 /// The free lists of the buddy allocator.
 pub(crate) const fn buddy() -> Obj {
     obj(Class::Buddy, 0, 1)
@@ -82,6 +87,14 @@ pub(crate) const fn pte(table: u8, i: u8) -> Obj {
 /// The lifetime of page table `table`.
 pub(crate) const fn table(table: u8) -> Obj {
     obj(Class::Table, table as usize, 1)
+}
+/// All entries of page table `table`.
+pub(crate) const fn ptes(table: u8) -> Obj {
+    obj(Class::Pte, table as usize * PTRS_PER_PTE, PTRS_PER_PTE)
+}
+/// Which page tables are in use.
+pub(crate) const fn pgtables() -> Obj {
+    obj(Class::PgTables, 0, 1)
 }
 /// Entry `i` of the pmd table of `mm`.
 pub(crate) const fn pmd(mm: u8, i: u8) -> Obj {
@@ -97,15 +110,19 @@ pub(crate) const fn tlbs() -> Obj {
 }
 /// `mm->write_protect_seq`.
 pub(crate) const fn write_protect_seq(mm: u8) -> Obj {
-    obj(Class::Mm, mm as usize * 3, 1)
+    obj(Class::Mm, mm as usize, 1)
 }
 /// `mm->tlb_flush_pending`.
 pub(crate) const fn tlb_flush_pending(mm: u8) -> Obj {
-    obj(Class::Mm, mm as usize * 3 + 1, 1)
+    obj(Class::Mm, NR_MMS + mm as usize, 1)
 }
 /// `mm->mm_users`.
 pub(crate) const fn mm_users(mm: u8) -> Obj {
-    obj(Class::Mm, mm as usize * 3 + 2, 1)
+    obj(Class::Mm, 2 * NR_MMS + mm as usize, 1)
+}
+/// `mm_users` of every address space: what an allocation of one looks at.
+pub(crate) const fn mms() -> Obj {
+    obj(Class::Mm, 2 * NR_MMS, NR_MMS)
 }
 /// A reference count that is not a page's; kinds as in [`Kref`].
 pub(crate) const fn kref(kind: Kref, slot: u8) -> Obj {
@@ -131,7 +148,7 @@ pub(crate) const fn lock(l: u8) -> Obj {
 pub(crate) const fn rcu() -> Obj {
     obj(Class::Rcu, 0, 1)
 }
-/// A system-wide counter: 0 the pages of TTM's pools, 1 the disk's requests.
+/// A system-wide counter: 1 the disk's requests.
 pub(crate) const fn counter(i: u8) -> Obj {
     obj(Class::Counter, i as usize, 1)
 }
@@ -240,7 +257,10 @@ impl fmt::Display for Obj {
             }
             "pte" => write!(f, "pte {}:{}", i / PTRS_PER_PTE, i % PTRS_PER_PTE),
             "pmd" => write!(f, "pmd mm{}:{}", i / PTRS_PER_PMD, i % PTRS_PER_PMD),
-            "mm" => write!(f, "mm{} {}", i / 3, ["write_protect_seq", "tlb_flush_pending", "users"][i % 3]),
+            "mm" if self.count > 1 => write!(f, "every mm"),
+            "mm" => {
+                write!(f, "mm{} {}", i % NR_MMS, ["write_protect_seq", "tlb_flush_pending", "users"][i / NR_MMS])
+            }
             name if self.count > 1 => write!(f, "every {name}"),
             name if COUNTS[class] == 1 => write!(f, "{name}"),
             name => write!(f, "{name} {i}"),

@@ -3,11 +3,12 @@
 
 use super::{add_mm_counter, pte_alloc, vm_normal_page};
 use crate::fixes::Fix;
-use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock};
+use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock, trylock};
 use crate::mm::highmem::copy_user_highpage;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
 use crate::mm::page_alloc::*;
+use crate::mm::page_ref::get_page;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::*;
 use crate::mm::shmem::shmem_fault;
@@ -175,9 +176,13 @@ async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
     }
     let page = vm_normal_page(k, vma, orig);
     let reuse = match page {
-        _ if vma.flags.contains(VmFlags::SHARED) => true,
-        None => false,
-        Some(pfn) => wp_can_reuse_anon_folio(k, pfn).await,
+        _ if vma.flags.contains(VmFlags::SHARED) => Some(true),
+        None => Some(false),
+        Some(pfn) => wp_can_reuse_anon_folio(k, p, orig, pfn).await,
+    };
+    let Some(reuse) = reuse else {
+        spin_unlock(k, ptl(table));
+        return VmFault::NoPage;
     };
     if reuse {
         set_pte_at(k, p, orig.mkwrite(true).mkdirty().mkyoung()).await;
@@ -187,7 +192,7 @@ async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
     }
     let old = PageRef { pfn: orig.pfn(), gen_: pte_gen(k, p) };
     if let Some(pfn) = page {
-        crate::mm::page_ref::get_page(k, pfn).await;
+        get_page(k, pfn).await;
     }
     spin_unlock(k, ptl(table));
     let ret = wp_page_copy(k, vma, vmf, p, orig, old, page).await;
@@ -201,18 +206,49 @@ async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
 ///
 /// Mapcount era (to v5.8): nobody else maps it.  Refcount era (v5.9): nobody else references it.
 /// Exclusive era (v5.19): it is ours alone, however often it is referenced.
-async fn wp_can_reuse_anon_folio(k: &Kernel, pfn: Pfn) -> bool {
+///
+/// `None`: the lock was dropped and the entry has changed.
+async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> Option<bool> {
     enter!(k);
     if !k.folio_test_anon(pfn) {
-        return false;
+        return Some(false);
     }
     if k.fixed(Fix::WpReuseExclusive) && k.page_anon_exclusive(pfn) {
-        return true;
+        return Some(true);
     }
-    if k.fixed(Fix::WpReuseRefcount) {
-        return k.step(obj::page(pfn, 1), Access::Read, || k.page_count(pfn) == 1).await;
+    let refcount_era = k.fixed(Fix::WpReuseRefcount);
+    let count = || k.step(obj::page(pfn, 1), Access::Read, || k.page_count(pfn));
+    if refcount_era && count().await != 1 {
+        return Some(false);
     }
-    k.step(obj::mapcount(pfn), Access::Read, || k.page_mapcount(pfn) == 1).await
+    if !trylock(k, folio_lock(pfn)).await {
+        if refcount_era {
+            return Some(false);
+        }
+        if !wait_for_page(k, p, orig, pfn).await {
+            return None;
+        }
+    }
+    let mapped_once = k.step(obj::mapcount(pfn), Access::Read, || k.page_mapcount(pfn) == 1).await;
+    let reuse = mapped_once && (!refcount_era || count().await == 1);
+    mutex_unlock(k, folio_lock(pfn));
+    Some(reuse)
+}
+
+/// Takes the page's lock, which may sleep, so without the page table's; false: the entry has changed.
+async fn wait_for_page(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> bool {
+    enter!(k);
+    let page = PageRef { pfn, gen_: pte_gen(k, p) };
+    get_page(k, pfn).await;
+    spin_unlock(k, ptl(p.table));
+    mutex_lock(k, folio_lock(pfn)).await;
+    spin_lock(k, ptl(p.table)).await;
+    let same = ptep_get(k, p) == orig;
+    if !same {
+        mutex_unlock(k, folio_lock(pfn));
+    }
+    put_page(k, page).await;
+    same
 }
 
 /// Fills the copy; false if there was nothing to read any more.

@@ -8,7 +8,7 @@ use crate::mm::mm_types::*;
 use crate::mm::page_ref::get_page;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::page_add_file_rmap;
-use crate::trace::{Event, Pfn};
+use crate::trace::{Access, Event, Pfn, obj};
 
 /// A frame number and what it says of itself.  Linux: include/linux/pfn_t.h.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +126,8 @@ pub(crate) async fn vm_insert_page(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, writ
         return Err(Errno::EFAULT);
     }
     let head = k.compound_head(pfn);
-    if k.folio_test_anon(pfn) || k.peek_page(head).refcount == 0 {
+    let referenced = k.step(obj::page(head, 1), Access::Read, || k.page_count(head) != 0).await;
+    if k.folio_test_anon(pfn) || !referenced {
         return Err(Errno::EINVAL);
     }
     insert_page(k, vma, va, pfn, write).await

@@ -62,7 +62,7 @@ pub(crate) async fn pte_alloc(k: &Kernel, mm: u8, va: u8) -> Result<Option<u8>, 
     if !pmd.none() {
         return Ok(pmd.table_nr());
     }
-    let Some(table) = pte_alloc_one(k, mm, p.base()) else {
+    let Some(table) = pte_alloc_one(k, mm, p.base()).await else {
         return Err(VmFault::Oom);
     };
     spin_lock(k, page_table_lock(mm)).await;
@@ -74,6 +74,6 @@ pub(crate) async fn pte_alloc(k: &Kernel, mm: u8, va: u8) -> Result<Option<u8>, 
         return Ok(Some(table));
     }
     spin_unlock(k, page_table_lock(mm));
-    pte_free_now(k, table);
+    pte_free(k, table).await;
     Ok(found.table_nr())
 }

@@ -10,40 +10,57 @@ use crate::mm::mmu_gather::*;
 use crate::mm::page_writeback::set_page_dirty;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::page_remove_rmap;
+use std::ops::Range;
 
 /// Clears the entries of pages `start..end` of an area; pages are freed by the gather.
 ///
 /// Linux: unmap_page_range().  Holds mmap_lock, or the mapping's i_mmap_rwsem.
-pub(crate) async fn unmap_page_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, start: u8, end: u8) {
+pub(crate) async fn unmap_page_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, start: u8, end: u8, details: Zap) {
     enter!(k);
     let mut va = start;
     while va < end {
         let p = PmdPtr::of(vma.mm, va);
         let next = (p.base() + PTRS_PER_PTE as u8).min(end);
-        let pmd = pmdp_get_lockless(k, p).await;
+        let from = std::mem::replace(&mut va, next);
+        let mut pmd = pmdp_get_lockless(k, p).await;
         if pmd.is_leaf() {
-            if va == p.base() && next - va == HPAGE_PMD_NR as u8 {
-                zap_huge_pmd(k, tlb, vma, p).await;
-            } else {
+            if next - from < HPAGE_PMD_NR as u8 {
                 __split_huge_pmd(k, vma, p).await;
+            } else if zap_huge_pmd(k, tlb, vma, p).await {
+                continue;
             }
-        } else if let Some(table) = pmd.table_nr() {
-            zap_pte_range(k, tlb, vma, table, va, next).await;
+            // Split, or somebody was faster: by now there may be a table.
+            pmd = pmdp_get_lockless(k, p).await;
         }
-        va = next;
+        if let Some(table) = pmd.table_nr() {
+            zap_pte_range(k, tlb, vma, table, from..next, details).await;
+        }
     }
 }
 
-async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, start: u8, end: u8) {
+/// Clears ptes of one table.
+///
+/// ```text
+///   zap                          another CPU                truncation, writeback
+///   1. clear a dirty pte
+///   2. dirty its page
+///                                a. store through its TLB
+///                                                           b. take ptl: no entry, the page is as
+///   3. unlock, no flush yet                                    clean as it will ever be
+/// ```
+///
+/// So who cleared a dirty pte of a file's page flushes before ptl goes.
+async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, range: Range<u8>, details: Zap) {
     enter!(k);
-    let mut va = start;
+    let Range { start: mut va, end } = range;
     while va < end {
-        let mut full = false;
+        let mut force_flush = false;
         spin_lock(k, ptl(table)).await;
-        while va < end && !full {
+        while va < end {
             let p = PtePtr::of(k, table, va);
             va += 1;
-            if !ptep_get(k, p).present() {
+            let pte = ptep_get(k, p);
+            if !pte.present() || !should_zap_page(k, vma, pte, details) {
                 continue;
             }
             let gen_ = pte_gen(k, p);
@@ -54,23 +71,47 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, st
             };
             if pte.dirty() && !k.folio_test_anon(pfn) {
                 set_page_dirty(k, k.compound_head(pfn)).await;
+                force_flush = true;
             }
             add_mm_counter(k, vma.mm, pfn, -1);
             page_remove_rmap(k, pfn).await;
-            full = tlb.remove_page(PageRef { pfn, gen_ });
+            if tlb.remove_page(PageRef { pfn, gen_ }) {
+                force_flush = true;
+                break;
+            }
+        }
+        if force_flush {
+            tlb_flush_mmu_tlbonly(k, tlb).await;
         }
         spin_unlock(k, ptl(table));
-        if full {
+        if force_flush {
             tlb_flush_mmu(k, tlb).await;
         }
     }
 }
 
+/// Page frames and pages of files always, private copies if the caller wants them too.
+fn should_zap_page(k: &Kernel, vma: &Vma, pte: Pte, details: Zap) -> bool {
+    details.even_cows || vm_normal_page(k, vma, pte).is_none_or(|pfn| !k.folio_test_anon(pfn))
+}
+
+/// What to leave alone.  Linux: struct zap_details.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Zap {
+    /// Private copies of file pages go too.
+    even_cows: bool,
+}
+
+impl Zap {
+    /// Everything goes.
+    pub(crate) const ALL: Zap = Zap { even_cows: true };
+}
+
 /// Unmaps a range of one area, with a gather of its own.
-pub(crate) async fn zap_page_range_single(k: &Kernel, vma: &Vma, start: u8, end: u8) {
+pub(crate) async fn zap_page_range_single(k: &Kernel, vma: &Vma, start: u8, end: u8, details: Zap) {
     enter!(k);
     let mut tlb = tlb_gather_mmu(k, vma.mm).await;
-    unmap_page_range(k, &mut tlb, vma, start, end).await;
+    unmap_page_range(k, &mut tlb, vma, start, end, details).await;
     tlb_finish_mmu(k, tlb).await;
 }
 
@@ -84,10 +125,7 @@ pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end:
         after = Some((vma.mm, vma.start));
         let first = vma.start + start.saturating_sub(vma.pgoff);
         let last = vma.end.min(vma.start + (end - vma.pgoff.min(end)));
-        if !even_cows && vma.flags.is_cow() {
-            continue;
-        }
-        zap_page_range_single(k, &vma, first, last).await;
+        zap_page_range_single(k, &vma, first, last, Zap { even_cows }).await;
     }
     up_read(k, i_mmap_rwsem(mapping));
 }
