@@ -6,17 +6,18 @@ use super::memory::{end_of, map};
 use super::{Ret, System};
 use crate::kernel::*;
 use crate::mm::*;
+use crate::ttm::drm_gem::{drm_gem_handle_delete, drm_gem_object_lookup};
+use crate::ttm::sched_main::{Job, JobKind, submit_job};
 use crate::ttm::ttm_bo::*;
+use crate::ttm::ttm_bo_api::*;
 use crate::ttm::ttm_bo_util::pages_in;
 use crate::ttm::ttm_bo_vm::ttm_bo_mmap_obj;
 use crate::ttm::ttm_pool;
 use crate::ttm::ttm_tt::ttm_tt_populate;
-use crate::ttm::*;
 
-/// Looks a handle up and takes a reference for the call.  Linux: drm_gem_object_lookup().
+/// Looks a handle up and takes a reference for the call.
 pub(super) async fn lookup(s: &System, bo: Bo) -> Result<u8, Errno> {
-    let there = s.ttm.bo(bo.0).handle.get() && ttm_bo_get_unless_zero(s, &s.ttm, bo.0).await;
-    if there { Ok(bo.0) } else { Err(Errno::EBADF) }
+    drm_gem_object_lookup(s, &s.ttm, bo.0).await
 }
 
 pub(super) async fn ttm_bo_create(
@@ -68,12 +69,10 @@ pub(super) async fn ttm_bo_mmap(s: &System, bo: Bo, addr: Addr, len: Len, sharin
     map_bo(s, bo, addr, len, sharing).await
 }
 
-/// Closes the handle.  Linux: drm_gem_handle_delete().
+/// Closes the handle.
 pub(super) async fn ttm_bo_put(s: &System, bo: Bo) -> Ret {
     enter!(s);
-    if !s.ttm.bo(bo.0).handle.replace(false) {
-        return Err(Errno::EBADF);
-    }
+    drm_gem_handle_delete(s, &s.ttm, bo.0).await?;
     put(s, bo.0).await;
     Ok(0)
 }
@@ -112,7 +111,7 @@ pub(super) async fn ttm_bo_pipeline_gutting(s: &System, bo: Bo) -> Ret {
 
 pub(super) async fn ttm_pool_shrink(s: &System) -> Ret {
     enter!(s);
-    Ok(ttm_pool::ttm_pool_shrink(s, &s.ttm).await)
+    Ok(ttm_pool::ttm_pool_shrinker_scan(s, &s.ttm).await)
 }
 
 /// A job that reads or writes every page of the object some time later.
@@ -121,14 +120,14 @@ pub(super) async fn gpu_submit(s: &System, bo: Bo, value: Value, flags: GpuFlags
     let bo = lookup(s, bo).await?;
     mutex_lock(s, resv(bo)).await;
     let b = s.ttm.bo(bo);
-    let ret = match b.mem.get() {
+    let ret = match b.reserved(s).mem.get() {
         MemType::System => ttm_tt_populate(s, &s.ttm, bo).await,
         MemType::Vram(_) => Ok(()),
     };
     let ret = match ret {
         Ok(()) => {
             let kind = if flags.contains(GpuFlags::WRITE) { JobKind::Write(value.0) } else { JobKind::Read };
-            let pages = pages_in(b, b.mem.get());
+            let pages = pages_in(s, b);
             submit_job(s, &s.ttm, Job { kind, bo, nr: b.num_pages() as u8, pages, to: pages }).await
         }
         failed => failed,
@@ -140,7 +139,7 @@ pub(super) async fn gpu_submit(s: &System, bo: Bo, value: Value, flags: GpuFlags
 
 pub(super) async fn close_all(s: &System) {
     for bo in 0..crate::limits::NR_HANDLES as u8 {
-        if s.ttm.bo(bo).handle.replace(false) {
+        if drm_gem_handle_delete(s, &s.ttm, bo).await.is_ok() {
             put(s, bo).await;
         }
     }

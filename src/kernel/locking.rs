@@ -70,7 +70,9 @@ lock_classes! {
     /// The list of a TTM pool type.
     Pool("pool_lock", Spin, NR_POOL_TYPES);
     /// TTM's list of pool types.
-    Shrinker("shrinker_lock", Sleep, 1);
+    Shrinker("shrinker_lock", Spin, 1);
+    /// The device memory of a TTM device.
+    Rman("rman_lock", Spin, 1);
     /// `pipe->mutex`, by pipe.
     Pipe("pipe_mutex", Sleep, NR_HANDLES);
     /// `ctx->uring_lock`.
@@ -79,8 +81,8 @@ lock_classes! {
 
 /// Mappings: shmem files, the TTM device, exported buffers.
 pub(crate) const NR_MAPPINGS: usize = 2 * NR_HANDLES + 1;
-/// TTM pool types: three cachings, an order each.
-pub(crate) const NR_POOL_TYPES: usize = 3 * (MAX_ORDER as usize + 1);
+/// TTM pool types: two cachings, an order each.
+pub(crate) const NR_POOL_TYPES: usize = 2 * (MAX_ORDER as usize + 1);
 
 const FIRST: [u8; COUNTS.len()] = {
     let mut first = [0u8; COUNTS.len()];

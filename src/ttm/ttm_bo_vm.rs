@@ -5,9 +5,11 @@
 //! Entries are of page frames, not pages: special ptes.  The huge entries of v5.7 to v5.15 had no
 //! bit to say so, and GUP-fast took them for pages.
 
+use super::dma_resv::dma_resv_test_signaled;
 use super::ttm_bo::*;
-use super::ttm_bo_util::page_in;
-use super::ttm_device::*;
+use super::ttm_bo_api::*;
+use super::ttm_bo_util::{page_in, ttm_bo_wait};
+use super::ttm_device::TtmDevice;
 use super::ttm_tt::ttm_tt_populate;
 use crate::fixes::Fix;
 use crate::kernel::*;
@@ -37,7 +39,7 @@ pub(crate) fn ttm_bo_mmap_obj(k: &Kernel, bdev: &Rc<TtmDevice>, bo: u8, vma: &mu
     let pfnmap = match k.fixed(Fix::TtmVmPfnmap) {
         true if vma.flags.is_cow() => return Err(Errno::EINVAL),
         true => true,
-        false => b.driver.get() == TtmDriver::Vmwgfx && !vma.flags.is_cow(),
+        false => b.driver() == TtmDriver::Vmwgfx && !vma.flags.is_cow(),
     };
     vma.flags |= VmFlags::IO | VmFlags::DONTEXPAND | if pfnmap { VmFlags::PFNMAP } else { VmFlags::MIXEDMAP };
     vma.mapping = TTM_MAPPING;
@@ -52,7 +54,7 @@ impl VmOps for TtmVmOps {
     }
 
     fn huge_fault<'a>(&'a self, k: &'a Kernel, vma: &'a Vma, vmf: Vmf) -> Option<Boxed<'a, VmFault>> {
-        let wired = self.bdev.bo(self.bo).driver.get() == TtmDriver::Vmwgfx && !k.fixed(Fix::TtmNoHugeFaults);
+        let wired = self.bdev.bo(self.bo).driver() == TtmDriver::Vmwgfx && !k.fixed(Fix::TtmNoHugeFaults);
         wired.then(|| -> Boxed<'a, VmFault> { Box::pin(ttm_bo_vm_fault(k, &self.bdev, self.bo, vma, vmf, true)) })
     }
 
@@ -76,7 +78,7 @@ async fn ttm_bo_vm_fault(k: &Kernel, bdev: &TtmDevice, bo: u8, vma: &Vma, vmf: V
         return ret;
     }
     let b = bdev.bo(bo);
-    if b.moving.get() && !dma_resv_test_signaled(k, bo).await {
+    if b.reserved(k).moving.get() && !dma_resv_test_signaled(k, bo).await {
         if vmf.allow_retry {
             ttm_bo_get(k, bdev, bo).await;
             up_read(k, mmap_lock(vmf.mm));
@@ -120,7 +122,7 @@ async fn ttm_bo_vm_fault_reserved(k: &Kernel, bdev: &TtmDevice, bo: u8, vma: &Vm
     if first >= b.num_pages() {
         return VmFault::Sigbus;
     }
-    if b.mem.get() == MemType::System && ttm_tt_populate(k, bdev, bo).await.is_err() {
+    if b.reserved(k).mem.get() == MemType::System && ttm_tt_populate(k, bdev, bo).await.is_err() {
         return VmFault::Oom;
     }
     // What vm_page_prot allows: a private mapping is written by way of a copy.
@@ -131,7 +133,7 @@ async fn ttm_bo_vm_fault_reserved(k: &Kernel, bdev: &TtmDevice, bo: u8, vma: &Vm
     let mut pages = [PageRef::default(); TTM_BO_VM_NUM_PREFAULT];
     let nr = (b.num_pages() - first).min(TTM_BO_VM_NUM_PREFAULT).min((vma.end - vmf.va) as usize);
     for (i, page) in pages[..nr].iter_mut().enumerate() {
-        *page = page_in(b, b.mem.get(), first + i).expect("populated");
+        *page = page_in(k, b, b.reserved(k).mem.get(), first + i).expect("populated");
     }
     for (i, page) in pages[..nr].iter().enumerate() {
         let unreserved = i > 0 && k.fixed(Fix::TtmPrefaultUnreserved);
@@ -169,7 +171,8 @@ async fn ttm_bo_vm_insert_huge(k: &Kernel, bo: &TtmBo, vma: &Vma, vmf: Vmf, offs
     if !fits && (k.fixed(Fix::TtmHugeFits) || k.fixed(Fix::TtmOrderedPtes)) {
         return VmFault::Fallback;
     }
-    let page = |i| (first + i < bo.num_pages()).then(|| page_in(bo, bo.mem.get(), first + i)).flatten();
+    let mem = bo.reserved(k).mem.get();
+    let page = |i| (first + i < bo.num_pages()).then(|| page_in(k, bo, mem, first + i)).flatten();
     let Some(PageRef { pfn, .. }) = page(0) else {
         return VmFault::Fallback;
     };

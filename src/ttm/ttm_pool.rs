@@ -4,9 +4,11 @@
 //! Kept:       last in, first out, by caching and order; blocks are not compound, so that only
 //!             their first page has a reference; no reference count is ever looked at; cached pages
 //!             have no pool and go back to the buddy allocator at once.
-//! Simplified: one device, no dma32.
+//! Simplified: one device, no dma32; shrinker_lock is the spinlock of today, not v5.11's mutex, which
+//!             was held over the free.
 
-use super::ttm_device::*;
+use super::ttm_bo_api::{TtmBo, TtmCaching};
+use super::ttm_device::TtmDevice;
 use super::ttm_tt::{TT_PAGES, Tt};
 use crate::fixes::Fix;
 use crate::kernel::*;
@@ -17,14 +19,16 @@ use crate::trace::{Access, Event, Owner, Pfn, obj};
 use std::cell::Cell;
 use std::future::Future;
 
+/// The counter of pages in all pools.
+const ALLOCATED_PAGES: u8 = 0;
 /// Blocks a pool type can hold.
 const POOL_DEPTH: usize = NR_FRAMES;
 /// Pages all pools together may hold before they shrink (page_pool_size).
-const PAGE_POOL_SIZE: usize = 24;
+const PAGE_POOL_SIZE: isize = 24;
 
 /// A pool type: a stack of blocks.  Guarded by its lock.
 #[derive(Debug)]
-struct PoolType {
+pub(super) struct PoolType {
     blocks: [Cell<Pfn>; POOL_DEPTH],
     nr: Cell<usize>,
 }
@@ -33,10 +37,11 @@ struct PoolType {
 #[derive(Debug)]
 pub(crate) struct Pools {
     types: [PoolType; NR_POOL_TYPES],
-    /// Where the shrinker goes on.
-    next: Cell<usize>,
-    /// allocated_pages: pages in all pools.
-    pages: Cell<usize>,
+    /// The pool type the shrinker looks at next.  Guarded by shrinker_lock.
+    shrinker_list: Cell<usize>,
+    /// Pages in all pools; below zero while a giver has yet to count what somebody took already.
+    /// Looked at in steps that announce the counter.
+    allocated_pages: Cell<isize>,
 }
 
 impl Default for Pools {
@@ -46,8 +51,8 @@ impl Default for Pools {
                 blocks: std::array::from_fn(|_| Cell::default()),
                 nr: Cell::new(0),
             }),
-            next: Cell::new(0),
-            pages: Cell::new(0),
+            shrinker_list: Cell::new(0),
+            allocated_pages: Cell::new(0),
         }
     }
 }
@@ -55,8 +60,36 @@ impl Default for Pools {
 impl Pools {
     pub(crate) fn reset(&self) {
         self.types.iter().for_each(|t| t.nr.set(0));
-        self.next.set(0);
-        self.pages.set(0);
+        self.shrinker_list.set(0);
+        self.allocated_pages.set(0);
+    }
+
+    fn list(&self, k: &Kernel, type_: usize) -> &PoolType {
+        k.assert_held(pool_lock(type_));
+        &self.types[type_]
+    }
+
+    /// The next pool type in turn.
+    fn next_to_shrink(&self, k: &Kernel) -> usize {
+        k.assert_held(shrinker_lock());
+        let type_ = self.shrinker_list.get();
+        self.shrinker_list.set((type_ + 1) % NR_POOL_TYPES);
+        type_
+    }
+
+    /// atomic_long_add().
+    #[track_caller]
+    fn account<'k>(&'k self, k: &'k Kernel, pages: isize) -> impl Future<Output = ()> + 'k {
+        k.step(obj::counter(ALLOCATED_PAGES), Access::Commute, move || {
+            k.assert_announced(obj::counter(ALLOCATED_PAGES), Access::Commute);
+            self.allocated_pages.set(self.allocated_pages.get() + pages);
+        })
+    }
+
+    /// atomic_long_read().
+    #[track_caller]
+    fn allocated_pages<'k>(&'k self, k: &'k Kernel) -> impl Future<Output = isize> + 'k {
+        k.step(obj::counter(ALLOCATED_PAGES), Access::Read, || self.allocated_pages.get())
     }
 }
 
@@ -64,12 +97,16 @@ impl Pools {
 fn ttm_pool_select_type(caching: TtmCaching, order: u8) -> Option<usize> {
     match caching {
         TtmCaching::Cached => None,
-        _ => Some(caching as usize * (MAX_ORDER as usize + 1) + order as usize),
+        _ => Some((caching as usize - 1) * (MAX_ORDER as usize + 1) + order as usize),
     }
 }
 
 fn pool_lock(type_: usize) -> Lock {
     Lock::new(LockClass::Pool, type_)
+}
+
+fn shrinker_lock() -> Lock {
+    Lock::new(LockClass::Shrinker, 0)
 }
 
 /// The order of the blocks of a pool type.
@@ -81,7 +118,8 @@ fn order_of(type_: usize) -> u8 {
 #[track_caller]
 fn recycle(k: &Kernel, pfn: Pfn, order: u8, owner: Owner) -> impl Future<Output = ()> {
     let nr = 1 << order;
-    k.step(obj::frames(pfn, nr), Access::Write, move || {
+    let touch = [Touch::write(obj::frames(pfn, nr)), Touch::read(obj::mapcounts(pfn, nr)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
         let Page { refcount, mapcount, gen_, .. } = k.peek_page(pfn);
         if owner.is_free() {
             k.emit(Event::Free { pfn, order, gen_, owner, refcount, mapcount });
@@ -104,24 +142,26 @@ async fn ttm_pool_type_give(k: &Kernel, bdev: &TtmDevice, type_: usize, pfn: Pfn
             k.step(obj::data(page.pfn), Access::Write, || fill(k, page, 0)).await;
         }
     }
-    let pool = &bdev.pools.types[type_];
     spin_lock(k, pool_lock(type_)).await;
+    let pool = bdev.pools.list(k, type_);
     pool.blocks[pool.nr.get()].set(pfn);
     pool.nr.set(pool.nr.get() + 1);
     spin_unlock(k, pool_lock(type_));
-    bdev.pools.pages.set(bdev.pools.pages.get() + (1 << order));
+    bdev.pools.account(k, 1 << order).await;
 }
 
 /// Takes the block that came in last.
 async fn ttm_pool_type_take(k: &Kernel, bdev: &TtmDevice, type_: usize) -> Option<Pfn> {
     enter!(k);
-    let pool = &bdev.pools.types[type_];
     spin_lock(k, pool_lock(type_)).await;
+    let pool = bdev.pools.list(k, type_);
     let block = pool.nr.get().checked_sub(1).map(|last| {
         pool.nr.set(last);
-        bdev.pools.pages.set(bdev.pools.pages.get() - (1 << order_of(type_)));
         pool.blocks[last].get()
     });
+    if block.is_some() {
+        bdev.pools.account(k, -(1 << order_of(type_))).await;
+    }
     spin_unlock(k, pool_lock(type_));
     block
 }
@@ -129,7 +169,7 @@ async fn ttm_pool_type_take(k: &Kernel, bdev: &TtmDevice, type_: usize) -> Optio
 /// A block for `bo`: from its pool, cleared when it came in, or from the buddy, zeroed.
 async fn ttm_pool_alloc_block(k: &Kernel, bdev: &TtmDevice, bo: u8, order: u8) -> Option<(PageRef, bool)> {
     let owner = Owner::Bo(bo);
-    if let Some(type_) = ttm_pool_select_type(bdev.bo(bo).caching.get(), order)
+    if let Some(type_) = ttm_pool_select_type(bdev.bo(bo).caching(), order)
         && let Some(pfn) = ttm_pool_type_take(k, bdev, type_).await
     {
         recycle(k, pfn, order, owner).await;
@@ -150,7 +190,7 @@ async fn ttm_pool_alloc_block(k: &Kernel, bdev: &TtmDevice, bo: u8, order: u8) -
 pub(crate) async fn ttm_pool_alloc(k: &Kernel, bdev: &TtmDevice, bo: u8) -> Result<(), Errno> {
     enter!(k);
     let b = bdev.bo(bo);
-    let (mut done, mut order) = (0, b.order.get());
+    let (mut done, mut order) = (0, b.order());
     // Pages before this one have their caching set.
     let mut caching_divide = 0;
     while done < b.num_pages() {
@@ -164,31 +204,31 @@ pub(crate) async fn ttm_pool_alloc(k: &Kernel, bdev: &TtmDevice, bo: u8) -> Resu
         };
         if pooled {
             if ttm_pool_apply_caching(k, b, caching_divide, done).is_err() {
-                put_block(b, done, page, order);
+                put_block(k, b, done, page, order);
                 return ttm_pool_alloc_failed(k, bdev, b, caching_divide, done + (1 << order)).await;
             }
             caching_divide = done + (1 << order);
         }
-        put_block(b, done, page, order);
+        put_block(k, b, done, page, order);
         done += 1 << order;
     }
     if ttm_pool_apply_caching(k, b, caching_divide, done).is_err() {
         return ttm_pool_alloc_failed(k, bdev, b, caching_divide, done).await;
     }
-    b.tt.dma_mapped.set(true);
+    b.reserved(k).tt.dma_mapped.set(true);
     Ok(())
 }
 
-fn put_block(bo: &TtmBo, at: usize, page: PageRef, order: u8) {
-    bo.tt.blocks[at].set(order + 1);
+fn put_block(k: &Kernel, bo: &TtmBo, at: usize, page: PageRef, order: u8) {
+    bo.reserved(k).tt.blocks[at].set(order + 1);
     for i in 0..1 << order {
-        bo.tt.pages[at + i].set(Some(PageRef { pfn: page.pfn.add(i), gen_: page.gen_ }));
+        bo.reserved(k).tt.pages[at + i].set(Some(PageRef { pfn: page.pfn.add(i), gen_: page.gen_ }));
     }
 }
 
 /// set_pages_array_wc() and _uc() of pages `from..to`; can fail.
 fn ttm_pool_apply_caching(k: &Kernel, bo: &TtmBo, from: usize, to: usize) -> Result<(), Errno> {
-    let none = from == to || bo.caching.get() == TtmCaching::Cached;
+    let none = from == to || bo.caching() == TtmCaching::Cached;
     if !none && k.should_fail() { Err(Errno::ENOMEM) } else { Ok(()) }
 }
 
@@ -201,11 +241,11 @@ async fn ttm_pool_alloc_failed(
     done: usize,
 ) -> Result<(), Errno> {
     enter!(k);
-    ttm_pool_free_range(k, bdev, &bo.tt, bo.caching.get(), 0, caching_divide).await;
+    ttm_pool_free_range(k, bdev, &bo.reserved(k).tt, bo.caching(), 0, caching_divide).await;
     // Without the fix the second range begins at the first page again, index and all.
     let start = if k.fixed(Fix::TtmPoolErrorFree) { caching_divide } else { 0 };
-    ttm_pool_free_range(k, bdev, &bo.tt, TtmCaching::Cached, start, start + (done - caching_divide)).await;
-    bo.tt.forget();
+    ttm_pool_free_range(k, bdev, &bo.reserved(k).tt, TtmCaching::Cached, start, start + (done - caching_divide)).await;
+    bo.reserved(k).tt.forget();
     Err(Errno::ENOMEM)
 }
 
@@ -238,32 +278,37 @@ pub(crate) async fn ttm_pool_free(k: &Kernel, bdev: &TtmDevice, bo: &TtmBo, tt: 
     if !k.fixed(Fix::TtmGiveBeforeDmaUnmap) {
         tt.dma_mapped.set(false);
     }
-    ttm_pool_free_range(k, bdev, tt, bo.caching.get(), 0, bo.num_pages()).await;
+    ttm_pool_free_range(k, bdev, tt, bo.caching(), 0, bo.num_pages()).await;
     tt.forget();
-    while bdev.pools.pages.get() > PAGE_POOL_SIZE {
+    while bdev.pools.allocated_pages(k).await > PAGE_POOL_SIZE {
         ttm_pool_shrink(k, bdev).await;
     }
 }
 
-/// Frees one block of the next pool type that has one; returns its pages.
-pub(crate) async fn ttm_pool_shrink(k: &Kernel, bdev: &TtmDevice) -> u32 {
+/// Frees a block of the pool type whose turn it is, if it has one; returns its pages.
+async fn ttm_pool_shrink(k: &Kernel, bdev: &TtmDevice) -> u32 {
     enter!(k);
-    let lock = Lock::new(LockClass::Shrinker, 0);
-    mutex_lock(k, lock).await;
-    let mut freed = 0;
-    for _ in 0..NR_POOL_TYPES {
-        let type_ = bdev.pools.next.replace((bdev.pools.next.get() + 1) % NR_POOL_TYPES);
-        if bdev.pools.types[type_].nr.get() == 0 {
-            continue;
-        }
-        if let Some(pfn) = ttm_pool_type_take(k, bdev, type_).await {
-            let order = order_of(type_);
-            recycle(k, pfn, order, Owner::Kernel).await;
-            __free_pages(k, PageRef { pfn, gen_: k.page_gen(pfn) }, order).await;
-            freed = 1 << order;
-            break;
+    spin_lock(k, shrinker_lock()).await;
+    let type_ = bdev.pools.next_to_shrink(k);
+    spin_unlock(k, shrinker_lock());
+    let Some(pfn) = ttm_pool_type_take(k, bdev, type_).await else {
+        return 0;
+    };
+    let order = order_of(type_);
+    recycle(k, pfn, order, Owner::Kernel).await;
+    __free_pages(k, PageRef { pfn, gen_: k.page_gen(pfn) }, order).await;
+    1 << order
+}
+
+/// Frees a block of some pool; returns its pages.
+pub(crate) async fn ttm_pool_shrinker_scan(k: &Kernel, bdev: &TtmDevice) -> u32 {
+    enter!(k);
+    // Bounded, for one who took the last block and has yet to count it may not run at all.
+    for _ in 0..2 * NR_POOL_TYPES {
+        let freed = ttm_pool_shrink(k, bdev).await;
+        if freed > 0 || bdev.pools.allocated_pages(k).await == 0 {
+            return freed;
         }
     }
-    mutex_unlock(k, lock);
-    freed
+    0
 }

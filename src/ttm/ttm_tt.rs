@@ -3,7 +3,8 @@
 //!
 //! Simplified: the shmem file that swapout copies to is an array in the object.
 
-use super::ttm_device::*;
+use super::ttm_bo_api::TtmBo;
+use super::ttm_device::TtmDevice;
 use super::ttm_pool::{ttm_pool_alloc, ttm_pool_free};
 use crate::fixes::Fix;
 use crate::kernel::{Errno, enter};
@@ -65,18 +66,18 @@ impl Tt {
 /// -ENOMEM.
 pub(crate) fn ttm_tt_create(k: &Kernel, bo: &TtmBo) -> Result<(), Errno> {
     enter!(k);
-    if bo.tt.exists.get() {
+    if bo.reserved(k).tt.exists.get() {
         return Ok(());
     }
     if k.should_fail() {
         return Err(Errno::ENOMEM);
     }
-    bo.tt.reset();
-    bo.tt.exists.set(true);
-    let ret = ttm_tt_init(k, &bo.tt);
+    bo.reserved(k).tt.reset();
+    bo.reserved(k).tt.exists.set(true);
+    let ret = ttm_tt_init(k, &bo.reserved(k).tt);
     if ret.is_err() {
         // Who made it frees it.
-        tt_kfree(k, &bo.tt);
+        tt_kfree(k, &bo.reserved(k).tt);
     }
     ret
 }
@@ -110,11 +111,11 @@ pub(crate) async fn ttm_tt_populate(k: &Kernel, bdev: &TtmDevice, bo: u8) -> Res
     enter!(k);
     let b = bdev.bo(bo);
     ttm_tt_create(k, b)?;
-    if b.tt.is_populated() {
+    if b.reserved(k).tt.is_populated() {
         return Ok(());
     }
     ttm_pool_alloc(k, bdev, bo).await?;
-    if b.tt.swapped.replace(false) {
+    if b.reserved(k).tt.swapped.replace(false) {
         ttm_tt_swapin(k, b).await;
     }
     Ok(())
@@ -123,8 +124,8 @@ pub(crate) async fn ttm_tt_populate(k: &Kernel, bdev: &TtmDevice, bo: u8) -> Res
 async fn ttm_tt_swapin(k: &Kernel, bo: &TtmBo) {
     enter!(k);
     for i in 0..bo.num_pages() {
-        let page = bo.tt.pages[i].get().expect("populated");
-        let value = bo.tt.swap_storage[i].get();
+        let page = bo.reserved(k).tt.pages[i].get().expect("populated");
+        let value = bo.reserved(k).tt.swap_storage[i].get();
         let write = || use_page(k, page, UseKind::KernelWrite, Some(value));
         k.step(obj::data(page.pfn), Access::Write, write).await;
     }
@@ -134,27 +135,27 @@ async fn ttm_tt_swapin(k: &Kernel, bo: &TtmBo) {
 pub(crate) async fn ttm_tt_swapout(k: &Kernel, bdev: &TtmDevice, bo: &TtmBo) {
     enter!(k);
     for i in 0..bo.num_pages() {
-        let page = bo.tt.pages[i].get().expect("populated");
-        bo.tt.swap_storage[i].set(kernel_read(k, page).await);
+        let page = bo.reserved(k).tt.pages[i].get().expect("populated");
+        bo.reserved(k).tt.swap_storage[i].set(kernel_read(k, page).await);
     }
-    bo.tt.swapped.set(true);
+    bo.reserved(k).tt.swapped.set(true);
     ttm_tt_unpopulate(k, bdev, bo).await;
 }
 
 /// Frees the pages.
 pub(crate) async fn ttm_tt_unpopulate(k: &Kernel, bdev: &TtmDevice, bo: &TtmBo) {
     enter!(k);
-    if bo.tt.is_populated() {
-        ttm_pool_free(k, bdev, bo, &bo.tt).await;
+    if bo.reserved(k).tt.is_populated() {
+        ttm_pool_free(k, bdev, bo, &bo.reserved(k).tt).await;
     }
 }
 
 /// Frees the pages and the structure.
 pub(crate) async fn ttm_tt_destroy(k: &Kernel, bdev: &TtmDevice, bo: &TtmBo) {
     enter!(k);
-    if bo.tt.exists.get() {
+    if bo.reserved(k).tt.exists.get() {
         ttm_tt_unpopulate(k, bdev, bo).await;
-        bo.tt.swapped.set(false);
-        tt_kfree(k, &bo.tt);
+        bo.reserved(k).tt.swapped.set(false);
+        tt_kfree(k, &bo.reserved(k).tt);
     }
 }
