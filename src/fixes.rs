@@ -141,6 +141,10 @@ fixes! {
         "3c8e44c9b369 mm: mark special bits for huge pfn mappings when inject; ae3c99e650da mm/gup: detect huge pfnmap entries in gup-fast",
         "huge pfn mappings carry the special bit and GUP-fast backs off",
         on "v6.12 -ttm-no-huge-faults";
+    TtmPoolErrorUnmap = "ttm-pool-error-unmap", Upstream, (6, 4),
+        "379989e7cbdc drm/ttm/pool: Fix ttm_pool_alloc error path",
+        "the error path of ttm_pool_alloc takes pages from the device before it frees them",
+        on "newest";
     TtmPoolErrorFree = "ttm-pool-error-free", Upstream, (6, 8),
         "40510a941d27 drm/ttm: Fix an invalid freeing on already freed page in error path",
         "the error path of ttm_pool_alloc frees each page once",

@@ -215,12 +215,12 @@ pub(crate) async fn ttm_pool_alloc(k: &Kernel, bdev: &TtmDevice, bo: u8) -> Resu
     if ttm_pool_apply_caching(k, b, caching_divide, done).is_err() {
         return ttm_pool_alloc_failed(k, bdev, b, caching_divide, done).await;
     }
-    b.reserved(k).tt.dma_mapped.set(true);
     Ok(())
 }
 
 fn put_block(k: &Kernel, bo: &TtmBo, at: usize, page: PageRef, order: u8) {
     bo.reserved(k).tt.blocks[at].set(order + 1);
+    bo.reserved(k).tt.dma_mapped.set(true);
     for i in 0..1 << order {
         bo.reserved(k).tt.pages[at + i].set(Some(PageRef { pfn: page.pfn.add(i), gen_: page.gen_ }));
     }
@@ -232,7 +232,8 @@ fn ttm_pool_apply_caching(k: &Kernel, bo: &TtmBo, from: usize, to: usize) -> Res
     if !none && k.should_fail() { Err(Errno::ENOMEM) } else { Ok(()) }
 }
 
-/// The error path: pages with their caching set go to the pool, the others to the buddy.
+/// The error path: pages with their caching set go to the pool, the others to the buddy.  Before v6.4
+/// all went to the buddy, and the device could still reach them.
 async fn ttm_pool_alloc_failed(
     k: &Kernel,
     bdev: &TtmDevice,
@@ -241,11 +242,17 @@ async fn ttm_pool_alloc_failed(
     done: usize,
 ) -> Result<(), Errno> {
     enter!(k);
-    ttm_pool_free_range(k, bdev, &bo.reserved(k).tt, bo.caching(), 0, caching_divide).await;
-    // Without the fix the second range begins at the first page again, index and all.
-    let start = if k.fixed(Fix::TtmPoolErrorFree) { caching_divide } else { 0 };
-    ttm_pool_free_range(k, bdev, &bo.reserved(k).tt, TtmCaching::Cached, start, start + (done - caching_divide)).await;
-    bo.reserved(k).tt.forget();
+    let tt = &bo.reserved(k).tt;
+    if k.fixed(Fix::TtmPoolErrorUnmap) {
+        tt.dma_mapped.set(false);
+        ttm_pool_free_range(k, bdev, tt, bo.caching(), 0, caching_divide).await;
+        // Without the fix the second range begins at the first page again, index and all.
+        let start = if k.fixed(Fix::TtmPoolErrorFree) { caching_divide } else { 0 };
+        ttm_pool_free_range(k, bdev, tt, TtmCaching::Cached, start, start + (done - caching_divide)).await;
+    } else {
+        ttm_pool_free_range(k, bdev, tt, TtmCaching::Cached, 0, done).await;
+    }
+    tt.forget();
     Err(Errno::ENOMEM)
 }
 
