@@ -51,6 +51,8 @@ pub struct Outcome {
     pub seed: u32,
     /// Steps taken.
     pub steps: u32,
+    /// Those of them that the program's records made; the others are the epilogue's.
+    pub own_steps: u32,
     /// Calls that ended, and how many of them succeeded.
     pub calls: u32,
     /// Calls that did not return an errno.
@@ -64,6 +66,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether no oracle fired and the run came to its end.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.verdict, Verdict::Silent)
+    }
+
     /// The violation, if there is one.
     pub fn violation(&self) -> Option<&Violation> {
         match &self.verdict {
@@ -127,10 +134,7 @@ impl Computer {
 
     /// Boots, and runs one interleaving of the program.
     pub fn run(&mut self, prog: &Prog, seed: u32, observe: Observe) -> Outcome {
-        let draw = match prog.schedule {
-            ScheduleKind::Pos => Draw::Pos { seed },
-            ScheduleKind::Bytes | ScheduleKind::Explicit => Draw::None,
-        };
+        let draw = if prog.schedule == ScheduleKind::Pos { Draw::Pos { seed } } else { Draw::None };
         let sys = &self.sys;
         sys.reset(self.fixes, draw);
         sys.trace.reset(observe != Observe::Bare, observe == Observe::Keep);
@@ -175,6 +179,7 @@ impl Computer {
             }
             ScheduleKind::Explicit => exec.explicit(&prog.records),
         }
+        let own_steps = sys.steps();
         exec.epilogue();
         let (over, digest, depth_sum) = (exec.over.take(), exec.digest, exec.depth_sum);
         let verdict = match over {
@@ -188,6 +193,7 @@ impl Computer {
             verdict,
             seed,
             steps: sys.steps(),
+            own_steps,
             calls: calls.ended.get(),
             succeeded: calls.succeeded.get(),
             pin_across_unmap: self.stats.pin_across_unmap(),

@@ -86,6 +86,12 @@ impl Prog {
         bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
     }
 
+    /// The same of 64 bits, to tell many programs apart.
+    pub(super) fn hash64(&self) -> u64 {
+        let bytes = self.header().into_iter().chain(self.records.iter().flat_map(encode_record));
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    }
+
     /// The program that an input of a fuzz target is.
     ///
     /// Text if the whole of it is text; its headers except `schedule:` are ignored.
