@@ -276,6 +276,7 @@ fn run_finds_writes_and_explains() {
     let name = files[0].file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("use-after-recycle-in-") && name.ends_with(".prog"));
     has(&out, &format!("\nreplay:   gupfuzz replay --kernel \"v5.12\" found/{name}\n"));
+    has(&out, &format!("\nthe program is found/{name}; `gupfuzz minimize found/{name}` makes it small\n"));
     let text = fs::read_to_string(&files[0]).unwrap();
     has(&text, "kernel: v5.12\n");
     has(&text, "expect: use-after-recycle in ");
@@ -283,6 +284,69 @@ fn run_finds_writes_and_explains() {
     let (code, again, err) = dir.gupfuzz(&["replay", files[0].to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (1, ""));
     has(&again, "BUG: KASAN: use-after-recycle in ");
+}
+
+#[test]
+fn minimize_writes_a_file_that_speaks_for_itself() {
+    let dir = Dir::new("minimize");
+    let noise = "2: mmap(addr=va20, len=8, prot=r, map=shared, file=f3)\n1: load(addr=va21)\n";
+    dir.file(
+        "a.prog",
+        format!("kernel: {LOST_KERNEL} -mremap-flush\nschedule: pos seed=9 burst=4\n{noise}{LOST}{noise}"),
+    );
+    let (code, out, err) = dir.gupfuzz(&["minimize", "a.prog"]);
+    assert_eq!(code, 1, "{err}");
+    has(&out, "# lost-write in access_user: ");
+    has(&out, "kernel: newest -wp-exclusive\nsilent: newest\nschedule: explicit\nexpect: lost-write in access_user\n");
+    assert!(!out.contains("va20") && !out.contains("2: "), "{out}");
+    has(&err, " of 12 calls left after ");
+
+    assert_eq!(dir.gupfuzz(&["minimize", "a.prog", "-o", "b.prog"]).1, "");
+    assert_eq!(dir.read("b.prog"), out);
+    assert_eq!(dir.gupfuzz(&["replay", "b.prog"]).0, 1);
+    assert_eq!(dir.gupfuzz(&["minimize", "b.prog"]).1, out, "a fixed point");
+    // From the bytes of a fuzzer, which hold no kernel.
+    dir.gupfuzz(&["pack", "a.prog", "-o", "crash-1"]);
+    assert_eq!(dir.gupfuzz(&["minimize", "crash-1", "--kernel", LOST_KERNEL]).1, out);
+
+    let (code, out, _) = dir.file("quiet.prog", QUIET).gupfuzz(&["minimize", "quiet.prog"]);
+    assert_eq!((code, out.as_str()), (0, "silent on newest: there is nothing to minimize\n"));
+    dir.file("lost.prog", format!("expect: {LOST_TITLE}\n{QUIET}"));
+    assert_eq!(dir.gupfuzz(&["minimize", "lost.prog"]).0, 3);
+    dir.file("other.prog", format!("kernel: {LOST_KERNEL}\nexpect: double-free in f\n{LOST}"));
+    let (code, _, err) = dir.gupfuzz(&["minimize", "other.prog"]);
+    assert_eq!(code, 1);
+    has(&err, "other.prog: warning: it no longer shows double-free in f");
+    assert_eq!(dir.gupfuzz(&["minimize", "none.prog"]).0, 2);
+    let (code, unsaved, err) = dir.gupfuzz(&["minimize", "b.prog", "-o", "no/where"]);
+    assert_eq!((code, unsaved), (2, dir.read("b.prog")), "the result is not lost");
+    has(&err, "gupfuzz: no/where: ");
+}
+
+#[test]
+fn bisect_says_which_kernels_have_it() {
+    let dir = Dir::new("bisect");
+    dir.file("a.prog", format!("kernel: {LOST_KERNEL}\n{LOST}"));
+    let (code, out, err) = dir.gupfuzz(&["bisect", "a.prog"]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    let row = |kernel: &str| {
+        let found = out.lines().rfind(|line| line.starts_with(&format!("{kernel}  ")));
+        found.unwrap_or_else(|| panic!("no row of {kernel} in:\n{out}")).to_owned()
+    };
+    for (kernel, verdict) in [("v5.7", "silent"), ("v5.12", "has it"), ("v6.1", "silent"), (LOST_KERNEL, "has it")] {
+        has(&row(kernel), &format!("  {verdict}"));
+    }
+    has(&row("newest"), "policy, v5.19: a write fault reuses an exclusive");
+
+    dir.file("quiet.prog", QUIET);
+    assert_eq!(dir.gupfuzz(&["bisect", "quiet.prog"]).0, 0);
+    let (code, out, _) = dir.gupfuzz(&["bisect", "a.prog", "--kernel", "newest"]);
+    assert_eq!((code, out.lines().last()), (0, Some("silent on newest: there is nothing to look for")));
+    dir.file("expect.prog", format!("expect: {LOST_TITLE}\n{LOST}"));
+    let (code, out, _) = dir.gupfuzz(&["bisect", "expect.prog"]);
+    assert_eq!(code, 3);
+    has(&out, "newest -wp-exclusive  has it");
+    has(&out, "not met: expected lost-write in access_user on newest, found silent");
 }
 
 #[test]

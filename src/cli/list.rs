@@ -76,7 +76,7 @@ fn range(kind: ArgKind) -> String {
 }
 
 /// A head and rows with their columns aligned; the last is as long as it is.
-fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) {
+pub(super) fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) {
     let rows: Vec<[String; N]> = std::iter::once(head.map(Into::into)).chain(rows).collect();
     let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();

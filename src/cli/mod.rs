@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What one types.  Time, threads and files are known in this room only.
 
+mod bisect;
 mod convert;
 mod file;
 mod job;
 mod list;
+mod minimize;
 mod observe;
 mod out;
 mod progress;
@@ -38,6 +40,10 @@ enum Command {
     Run(RunArgs),
     /// Run programs and hold what they say about themselves
     Replay(ReplayArgs),
+    /// Make a program small that shows a violation: fewer calls, fewer context switches, simpler arguments
+    Minimize(MinimizeArgs),
+    /// Say which kernels have the bug of a program, which fix ends it, which proposals would have
+    Bisect(BisectArgs),
     /// Print a program, text or bytes, as text
     Show {
         /// The program
@@ -136,6 +142,36 @@ struct ReplayArgs {
     steps: bool,
 }
 
+/// Arguments of `minimize`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+The result keeps the title of the violation, that of `expect:` if the program shows it, and the kernels of
+`silent:`.  Its interleaving is explicit.  If the steps of a file have shifted so that it no longer shows its
+`expect:`, other interleavings of its calls are tried first.  Ctrl-C: the best so far.")]
+struct MinimizeArgs {
+    /// The program: text or the input of a fuzz target
+    file: PathBuf,
+    /// Where to write the result [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The kernel, for example `v5.12 +pmd-special` [default: that of the `kernel:` header, or newest]
+    #[arg(long, value_name = "SPEC")]
+    kernel: Option<Spec>,
+}
+
+/// Arguments of `bisect`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+A kernel on which the program is silent as it stands is tried with other interleavings of the same calls, for
+a fix may only shift the steps.")]
+struct BisectArgs {
+    /// The program: text or the input of a fuzz target
+    file: PathBuf,
+    /// The kernel to change [default: that of the `kernel:` header, or newest]
+    #[arg(long, value_name = "SPEC")]
+    kernel: Option<Spec>,
+}
+
 /// How a command ended, the worst last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Status {
@@ -169,6 +205,8 @@ pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => Ok(replay::replay(&args)),
+        Command::Minimize(args) => minimize::minimize(&args),
+        Command::Bisect(args) => bisect::bisect(&args),
         Command::Show { file } => convert::show(&file),
         Command::Pack { file, out } => convert::pack(&file, &out),
         Command::List { what } => Ok(list::list(what)),

@@ -73,7 +73,7 @@ fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Status, Error> {
 
 /// The seed of the burst that tells most: the one that shows what is expected, else a violation,
 /// else one that was cut.
-fn pick_seed(computer: &mut Computer, prog: &Prog, expect: Option<&str>) -> u32 {
+pub(super) fn pick_seed(computer: &mut Computer, prog: &Prog, expect: Option<&str>) -> u32 {
     let burst = if prog.schedule == ScheduleKind::Pos { u32::from(prog.burst.max(1)) } else { 1 };
     let (mut violation, mut cut) = (None, None);
     for seed in (0..burst).map(|i| prog.seed.wrapping_add(i)) {

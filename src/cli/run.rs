@@ -202,7 +202,7 @@ impl Search<'_> {
         let report = report.filter(|r| r.title == title);
         print(format_args!("{}", report.expect("a program does the same again")));
         match saved {
-            Ok(_) => say!("the program is {}", name(&path)),
+            Ok(_) => say!("the program is {0}; `gupfuzz minimize {0}` makes it small", name(&path)),
             Err(error) => self.print_unsaved(found, &error),
         }
     }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The fuzz targets as plain functions, and the search of `gupfuzz run`; no engine is named here.
 
+mod bisection;
 mod campaign;
 mod corpus;
 mod counts;
+mod minimized;
 
+pub use bisection::{Bisection, Change, Finding, Row, bisect};
 pub use campaign::{Campaign, Found, Options};
 pub use counts::Counts;
+pub use minimized::{Minimized, Progress, minimize, turns};
 
 use crate::entry::op_by_name;
 use crate::fixes::Spec;
