@@ -81,6 +81,10 @@ fixes! {
         "2667f50e8b81 mm: introduce a general RCU get_user_pages_fast()",
         "GUP-fast reads the pte again after it took its reference",
         on "newest -tlb-flush-ipi";
+    GupRecheckHead = "gup-recheck-head", Upstream, (5, 14),
+        "c24d37322548 mm/gup: fix try_grab_compound_head() race with split_huge_page()",
+        "GUP-fast looks whether the page still belongs to the head it took its reference of",
+        on "newest -tlb-flush-ipi";
     MremapFlush = "mremap-flush", Upstream, (4, 19),
         "eb66ae030829 mremap: properly flush TLB before releasing the page",
         "mremap flushes the old address before it drops the page-table lock",

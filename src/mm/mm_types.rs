@@ -5,7 +5,6 @@
 //! Simplified: one flat array each; an address space is a number, a mapping too.
 //! Left out:   zones, memcg, page->lru, anon_vma.
 
-use super::memremap::DevPagemap;
 use super::page_alloc::FreeArea;
 pub(crate) use super::page_flags::*;
 use super::pgtable::{PgTable, Pmds};
@@ -174,7 +173,6 @@ pub struct Kernel {
     /// The address space of each task, `u8::MAX`: none.
     task_mm: [Cell<u8>; NR_TASKS],
     pub(super) tables: [PgTable; NR_TABLES],
-    pub(super) pgmap: DevPagemap,
     mappings: [Mapping; NR_MAPPINGS],
     /// The last generation given to a block; one more at each allocation and at each free.
     generation: Cell<u16>,
@@ -197,7 +195,6 @@ impl Kernel {
             mms: std::array::from_fn(|_| Mm::default()),
             task_mm: std::array::from_fn(|_| Cell::new(u8::MAX)),
             tables: std::array::from_fn(|_| PgTable::default()),
-            pgmap: DevPagemap::default(),
             mappings: std::array::from_fn(|_| Mapping::default()),
             generation: Cell::new(0),
         }
@@ -224,7 +221,6 @@ impl Kernel {
         for (task, mm) in self.task_mm.iter().enumerate() {
             mm.set(if task < NR_USER_TASKS { 0 } else { u8::MAX });
         }
-        self.pgmap.init();
         for mapping in &self.mappings {
             mapping.pages.iter().for_each(|p| p.set(None));
             mapping.size.set(FILE_PAGES as u8);

@@ -2,14 +2,26 @@
 //! Reference counts.  Linux: include/linux/page_ref.h, mm.h.
 
 use super::mm_types::*;
+use crate::kernel::{Touch, Wait};
 use crate::trace::{Access, Event, Pfn, UseKind, obj};
 use std::future::Future;
+
+/// A step on the head of a page that the caller holds.
+///
+/// The head is looked up when the step is announced, and the page it is of announced with it: a
+/// reference keeps the two together.
+#[track_caller]
+fn head_step<R>(k: &Kernel, pfn: Pfn, access: Access, act: impl FnOnce(Pfn) -> R + Unpin) -> impl Future<Output = R> {
+    let head = k.compound_head(pfn);
+    let tail = if head == pfn { Touch::default() } else { Touch::read(obj::page(pfn, 1)) };
+    let touch = [Touch { obj: obj::page(head, 1), access }, tail, Touch::default()];
+    k.step_on(touch, Wait::Ready, move || act(head))
+}
 
 /// A reference more, for a caller that holds one already.
 #[track_caller]
 pub(crate) fn get_page(k: &Kernel, pfn: Pfn) -> impl Future<Output = ()> {
-    let head = k.compound_head(pfn);
-    k.step(obj::page(head, 1), Access::Commute, move || {
+    head_step(k, pfn, Access::Commute, move |head| {
         if k.peek_page(head).refcount <= 0 {
             k.emit(Event::Bug { what: "vm-bug-on-get-page", pfn: Some(head) });
         }
@@ -20,8 +32,7 @@ pub(crate) fn get_page(k: &Kernel, pfn: Pfn) -> impl Future<Output = ()> {
 /// `refs` references more at once; false if there are none, so that the caller's own counts elsewhere.
 #[track_caller]
 pub(crate) fn folio_ref_add(k: &Kernel, pfn: Pfn, refs: i32) -> impl Future<Output = bool> {
-    let head = k.compound_head(pfn);
-    k.step(obj::page(head, 1), Access::Write, move || {
+    head_step(k, pfn, Access::Write, move |head| {
         let counted = k.page_count(head) > 0;
         if counted {
             add(k, head, refs);
@@ -42,11 +53,10 @@ pub(crate) fn put_page_testzero(k: &Kernel, page: PageRef, refs: i32) -> impl Fu
     k.step(obj::page(page.pfn, 1), Access::Write, move || sub_and_test(k, page, page.pfn, refs))
 }
 
-/// As [`put_page_testzero`], on the head as it is at that moment; the head, if they were the last.
+/// As [`put_page_testzero`], on the head; that, if they were the last.
 #[track_caller]
 pub(crate) fn folio_put_testzero(k: &Kernel, page: PageRef, refs: i32) -> impl Future<Output = Option<Pfn>> {
-    let head = k.compound_head(page.pfn);
-    k.step(obj::page(head, 1), Access::Write, move || sub_and_test(k, page, head, refs).then_some(head))
+    head_step(k, page.pfn, Access::Write, move |head| sub_and_test(k, page, head, refs).then_some(head))
 }
 
 pub(super) fn sub_and_test(k: &Kernel, page: PageRef, head: Pfn, refs: i32) -> bool {

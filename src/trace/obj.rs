@@ -42,8 +42,8 @@ classes! {
     Tlb: NR_TASKS, "tlb";
     // Three an mm: all write_protect_seqs, then all tlb_flush_pendings, then all mm_users.
     Mm: NR_MMS * 3, "mm";
-    // References of things that are no pages: buffer objects, dma-bufs, files, the dax device.
-    Kref: 4 * NR_HANDLES, "kref";
+    // References of things that are no pages: buffer objects, dma-bufs, files.
+    Kref: 3 * NR_HANDLES, "kref";
     Irq: NR_TASKS, "irq";
     Word: NR_WAIT_WORDS, "event";
     Lock: NR_LOCKS, "lock";
@@ -162,8 +162,6 @@ pub enum Kref {
     DmaBuf,
     /// A shmem file.
     File,
-    /// A device pagemap.
-    PgMap,
 }
 
 /// A page frame number.

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The lockless path: no area is looked at, only bits of entries protect.
+//!
+//! Names are those of the newest kernel.  Before v6.10 `gup_fast*()` were lockless_pages_from_mm(),
+//! gup_pgd_range(), gup_pte_range() and gup_huge_pmd(), before v5.18 try_grab_folio_fast(),
+//! try_get_folio() and gup_put_folio() try_grab_compound_head(), try_get_compound_head() and
+//! put_compound_head().
 
 use super::*;
 use crate::fixes::Fix;
 use crate::kernel::{irqs_disabled, local_irq_restore, local_irq_save};
-use crate::mm::memremap::{get_dev_pagemap, put_dev_pagemap};
+use crate::mm::memremap::{get_dev_pagemap, is_zone_device_page};
 use crate::mm::pgtable::*;
+use crate::mm::swap::folio_put_refs;
 
 /// What one walk looks for.
 #[derive(Clone, Copy)]
@@ -17,7 +23,8 @@ struct Walk {
 /// Pins `nr` pages from `start` of the current address space: lockless as far as that goes, then
 /// the slow path for the rest.
 ///
-/// Returns how many; fewer than asked if some could be had.
+/// Returns how many; fewer than asked if some could be had.  Linux: gup_fast_fallback(), which
+/// pin_user_pages_fast() calls too.
 ///
 /// # Errors
 /// Those of [`get_user_pages`], if no page was had before.
@@ -30,7 +37,7 @@ pub(crate) async fn get_user_pages_fast(
 ) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
-    lockless_pages_from_mm(k, Walk { mm, flags }, start, nr, pages).await;
+    gup_fast(k, Walk { mm, flags }, start, nr, pages).await;
     let got = pages.len();
     if got == nr {
         return Ok(());
@@ -41,7 +48,7 @@ pub(crate) async fn get_user_pages_fast(
     }
 }
 
-async fn lockless_pages_from_mm(k: &Kernel, w: Walk, start: u8, nr: u8, pages: &mut Pages) {
+async fn gup_fast(k: &Kernel, w: Walk, start: u8, nr: u8, pages: &mut Pages) {
     enter!(k);
     let pin = w.flags.contains(Foll::PIN);
     let mut seq = 0;
@@ -52,15 +59,15 @@ async fn lockless_pages_from_mm(k: &Kernel, w: Walk, start: u8, nr: u8, pages: &
         }
     }
     local_irq_save(k).await;
-    gup_pgd_range(k, w, start, start + nr, pages).await;
+    gup_fast_pgd_range(k, w, start, start + nr, pages).await;
     local_irq_restore(k);
     if pin && k.step(obj::write_protect_seq(w.mm), Access::Read, || k.write_protect_seq(w.mm)).await != seq {
-        unpin_user_pages(k, pages, w.flags.pin()).await;
+        unpin_user_pages(k, pages, w.flags.pin()).await; // gup_fast_unpin_user_pages()
         pages.truncate(0);
     }
 }
 
-async fn gup_pgd_range(k: &Kernel, w: Walk, start: u8, end: u8, pages: &mut Pages) {
+async fn gup_fast_pgd_range(k: &Kernel, w: Walk, start: u8, end: u8, pages: &mut Pages) {
     enter!(k);
     let mut va = start;
     while va < end {
@@ -69,7 +76,7 @@ async fn gup_pgd_range(k: &Kernel, w: Walk, start: u8, end: u8, pages: &mut Page
         let pmd = pmdp_get_lockless(k, pmdp).await;
         let more = match pmd.table_nr() {
             _ if !pmd.present() => false,
-            Some(table) => gup_fast_pte_range(k, w, table, va, next, pages).await,
+            Some(table) => gup_fast_pte_range(k, w, (pmd, pmdp, table), va, next, pages).await,
             None => gup_fast_pmd_leaf(k, w, pmd, pmdp, va, next, pages).await,
         };
         if !more {
@@ -82,17 +89,27 @@ async fn gup_pgd_range(k: &Kernel, w: Walk, start: u8, end: u8, pages: &mut Page
 /// Pins the pages behind `start..end` of one page table without a lock.
 ///
 /// ```text
-///   GUP-fast                          whoever changes the pte
+///   GUP-fast                              whoever changes the pte
 ///   1. read the pte
-///   2. take a reference               a. clear the pte
-///   3. read the pte again, or drop    b. look at the reference count
+///   2. take a reference                   a. clear the pte
+///   3. read pmd and pte again, or drop    b. look at the reference count
 /// ```
 ///
 /// Whichever of 2 and a comes first, 3 or b sees the other.  Interrupts are off, so that the table
 /// cannot go; the page can, and its frame may be somebody else's by 2.
 ///
+/// The pmd is for khugepaged, which takes away a table with its ptes in place: 70cbc3cc78a9 "mm: gup:
+/// fix the fast GUP race against THP collapse" (v6.1).  Nothing else does that.
+///
 /// An architecture without a special bit cannot tell a page frame from a page, and takes no pte.
-async fn gup_fast_pte_range(k: &Kernel, w: Walk, table: u8, start: u8, end: u8, pages: &mut Pages) -> bool {
+async fn gup_fast_pte_range(
+    k: &Kernel,
+    w: Walk,
+    (pmd, pmdp, table): (Pte, PmdPtr, u8),
+    start: u8,
+    end: u8,
+    pages: &mut Pages,
+) -> bool {
     enter!(k);
     assert!(irqs_disabled(k));
     if !k.fixed(Fix::PteSpecial) {
@@ -108,28 +125,32 @@ async fn gup_fast_pte_range(k: &Kernel, w: Walk, table: u8, start: u8, end: u8, 
             return false;
         }
         if pte.devmap() {
-            if w.flags.contains(Foll::LONGTERM) || !get_dev_pagemap(k, pte.pfn()).await {
-                return false;
+            if w.flags.contains(Foll::LONGTERM) || !get_dev_pagemap(pte.pfn()) {
+                return false; // could be file system dax: the slow path knows
             }
         } else if pte.special() {
             return false; // a page frame, not a page
         }
-        let grabbed = match pfn_has_page(k, pte.pfn()) {
-            true => try_grab_compound_head(k, pte.pfn(), 1, w.flags).await,
-            false => None,
-        };
-        if pte.devmap() {
-            put_dev_pagemap(k).await;
+        if !pfn_has_page(k, pte.pfn()) {
+            return false;
         }
-        let Some(page) = grabbed else {
+        let Some((folio, page)) = try_grab_folio_fast(k, pte.pfn(), 1, w.flags).await else {
             return false;
         };
+        if pmd != pmdp_get_lockless(k, pmdp).await {
+            gup_put_folio(k, folio, folio, 1, w.flags).await;
+            return false;
+        }
         if k.fixed(Fix::GupFastRecheckPte) {
             if pte != ptep_get_lockless(k, ptep).await {
-                gup_put_folio(k, page, 1, w.flags).await;
+                gup_put_folio(k, folio, folio, 1, w.flags).await;
                 return false;
             }
             entry = pte_gen(k, ptep);
+        }
+        if !gup_fast_folio_allowed(folio.pfn, w.flags) {
+            gup_put_folio(k, folio, folio, 1, w.flags).await;
+            return false;
         }
         record_page(k, pages, (w.mm, va), page, entry, w.flags);
     }
@@ -148,17 +169,15 @@ async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u
         return false;
     }
     if pmd.devmap() {
-        // No driver here has a pgmap of huge entries: there is nothing to pin.
-        if get_dev_pagemap(k, pmd.pfn()).await {
-            put_dev_pagemap(k).await;
-        }
+        // The dax device has no huge entries here, and nobody else a pgmap: gup_fast_devmap_pmd_leaf()
+        // gets none.
         return false;
     }
     if !pfn_has_page(k, pmd.pfn()) {
         return false;
     }
     let refs = (end - start) as i32;
-    let Some(head) = try_grab_compound_head(k, pmd.pfn(), refs, w.flags).await else {
+    let Some((folio, _)) = try_grab_folio_fast(k, pmd.pfn(), refs, w.flags).await else {
         return false;
     };
     let mut taken = Pages::default();
@@ -167,7 +186,7 @@ async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u
         taken.push(PageRef { pfn, gen_: k.page_gen(pfn) });
     }
     if k.fixed(Fix::GupFastRecheckPte) && pmd != pmdp_get_lockless(k, pmdp).await {
-        gup_put_folio(k, head, refs, w.flags).await;
+        gup_put_folio(k, folio, folio, refs, w.flags).await;
         return false;
     }
     let entries = pmd_gens(k, pmdp);
@@ -185,17 +204,60 @@ fn pfn_has_page(k: &Kernel, pfn: Pfn) -> bool {
     pfn.valid()
 }
 
-/// Resolves the head, takes references of it, and looks whether it still is the head.
-async fn try_grab_compound_head(k: &Kernel, pfn: Pfn, refs: i32, flags: Foll) -> Option<PageRef> {
+/// Whether a page may be pinned without a look at its area: to write it for long, not one of a file
+/// other than shmem, and so none of the dax device.
+fn gup_fast_folio_allowed(folio: Pfn, flags: Foll) -> bool {
+    !flags.contains(Foll::PIN | Foll::LONGTERM | Foll::WRITE) || !is_zone_device_page(folio)
+}
+
+/// Takes `refs` references of the head of a page, unless it has none, and looks whether it still is
+/// the head; the head and the page, with the generations the references are of.
+///
+/// ```text
+///   GUP-fast                              whoever splits or frees the compound page
+///   1. resolve the head
+///                                         a. the page is none of its tails any more
+///                                         b. the old head is somebody else's
+///   2. take a reference: of a stranger
+///   3. resolve the head again, or drop
+/// ```
+///
+/// From v5.14 to v5.17 it gave up instead of trying again.
+async fn try_get_folio(k: &Kernel, pfn: Pfn, refs: i32) -> Option<(PageRef, PageRef)> {
+    loop {
+        let head = k.step(obj::page(pfn, 1), Access::Read, || k.compound_head(pfn)).await;
+        if !folio_ref_try_add(k, head, refs).await {
+            return None;
+        }
+        let now = |pfn| PageRef { pfn, gen_: k.page_gen(pfn) };
+        let (folio, page) = (now(head), now(pfn));
+        if !k.fixed(Fix::GupRecheckHead)
+            || k.step(obj::page(pfn, 1), Access::Read, || k.compound_head(pfn)).await == head
+        {
+            return Some((folio, page));
+        }
+        folio_put_refs(k, folio, refs).await;
+    }
+}
+
+/// As [`try_get_folio`], and pins it for FOLL_PIN: that is another access.
+///
+/// Before [`Fix::GupRecheckHead`] a page without an exact pin count got all at once, by what its head
+/// was before.
+async fn try_grab_folio_fast(k: &Kernel, pfn: Pfn, refs: i32, flags: Foll) -> Option<(PageRef, PageRef)> {
     enter!(k);
-    let head = k.step(obj::page(pfn, 1), Access::Read, || k.compound_head(pfn)).await;
-    if !try_grab_folio(k, head, refs, flags).await {
-        return None;
+    if !flags.contains(Foll::PIN) {
+        return try_get_folio(k, pfn, refs).await;
     }
-    let page = PageRef { pfn, gen_: k.page_gen(pfn) };
-    if head != pfn && k.step(obj::page(pfn, 1), Access::Read, || k.compound_head(pfn)).await != head {
-        gup_put_folio(k, PageRef { pfn: head, gen_: k.page_gen(head) }, refs, flags).await;
-        return None;
+    if k.fixed(Fix::GupRecheckHead) {
+        let (folio, page) = try_get_folio(k, pfn, refs).await?;
+        folio_add_pins(k, folio.pfn, refs).await;
+        return Some((folio, page));
     }
-    Some(page)
+    let look = || if has_pincount(k, k.compound_head(pfn)) { 1 } else { GUP_PIN_COUNTING_BIAS };
+    let weight = k.step(obj::page(pfn, 1), Access::Read, look).await;
+    let (folio, page) = try_get_folio(k, pfn, refs * weight).await?;
+    let exact = || has_pincount(k, folio.pfn).then(|| k.page_pincount_add(folio.pfn, refs));
+    k.step(obj::page(folio.pfn, 1), Access::Write, exact).await;
+    Some((folio, page))
 }

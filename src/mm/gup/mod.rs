@@ -3,7 +3,8 @@
 //!
 //! Kept:       the lockless path with every step another CPU can see; pin-then-look-again against
 //!             clear-then-look; exact pin counts of compound pages, biased ones of small pages.
-//! Simplified: two page-table levels; the slow path takes one page a round.
+//! Simplified: two page-table levels; the slow path takes one page a round; pages are given back one
+//!             by one; every compound page has an exact pin count (before v5.18 not those of order 1).
 //! Left out:   FOLL_FORCE, unsharing, migration of pages that must not be pinned for long.
 
 mod fast;
@@ -15,6 +16,7 @@ pub(crate) use slow::get_user_pages;
 use super::mm_types::*;
 use super::page_alloc::free_the_page;
 use super::page_ref::{add, sub_and_test};
+use super::swap::put_page;
 use crate::kernel::{Errno, enter};
 use crate::limits::*;
 use crate::trace::{Access, Event, Pfn, Pin, obj};
@@ -71,40 +73,52 @@ impl Pages {
     }
 }
 
-/// What one reference of these flags adds to `_refcount` of a page.
-fn weight(k: &Kernel, head: Pfn, flags: Foll) -> i32 {
-    let compound = k.page_head(head);
-    if flags.contains(Foll::PIN) && !compound { GUP_PIN_COUNTING_BIAS } else { 1 }
-}
-
-fn pincount_add(k: &Kernel, head: Pfn, refs: i32, flags: Foll) {
-    if flags.contains(Foll::PIN) && k.page_head(head) {
-        k.page_pincount_add(head, refs);
-    }
+/// folio_has_pincount(): compound pages count their pins exactly.
+fn has_pincount(k: &Kernel, head: Pfn) -> bool {
+    k.page_head(head)
 }
 
 /// Takes `refs` references of `head` unless it has none: then it is on its way to the allocator.
 #[track_caller]
-fn try_grab_folio(k: &Kernel, head: Pfn, refs: i32, flags: Foll) -> impl Future<Output = bool> {
+fn folio_ref_try_add(k: &Kernel, head: Pfn, refs: i32) -> impl Future<Output = bool> {
     k.step(obj::page(head, 1), Access::Write, move || {
-        if k.page_count(head) <= 0 {
-            return false;
+        let counted = k.page_count(head) > 0;
+        if counted {
+            add(k, head, refs);
         }
-        add(k, head, refs * weight(k, head, flags));
-        pincount_add(k, head, refs, flags);
-        true
+        counted
     })
 }
 
-/// Drops `refs` references that [`try_grab_folio`] took, of the head as it is by now.
-async fn gup_put_folio(k: &Kernel, page: PageRef, refs: i32, flags: Foll) {
+/// Makes pins of `refs` references.
+#[track_caller]
+fn folio_add_pins(k: &Kernel, head: Pfn, refs: i32) -> impl Future<Output = ()> {
+    k.step(obj::page(head, 1), Access::Write, move || match has_pincount(k, head) {
+        true => k.page_pincount_add(head, refs),
+        false => add(k, head, refs * (GUP_PIN_COUNTING_BIAS - 1)),
+    })
+}
+
+/// Drops `refs` references that GUP took of `folio` for `page`: of that head, whatever is the page's by now.
+async fn gup_put_folio(k: &Kernel, folio: PageRef, page: PageRef, refs: i32, flags: Foll) {
     enter!(k);
-    let head = k.compound_head(page.pfn);
-    let last = k.step(obj::page(head, 1), Access::Write, || {
-        pincount_add(k, head, -refs, flags);
-        sub_and_test(k, page, head, refs * weight(k, head, flags))
-    });
-    if last.await {
+    let head = folio.pfn;
+    if flags.contains(Foll::PIN) {
+        // An exact pin count goes first, in an access of its own.
+        let unpin = k.step(obj::page(head, 1), Access::Write, || match has_pincount(k, head) {
+            true => {
+                k.page_pincount_add(head, -refs);
+                None
+            }
+            false => Some(sub_and_test(k, page, head, refs * GUP_PIN_COUNTING_BIAS)),
+        });
+        match unpin.await {
+            Some(true) => return free_the_page(k, head, k.folio_order(head)).await,
+            Some(false) => return,
+            None => {}
+        }
+    }
+    if k.step(obj::page(head, 1), Access::Write, || sub_and_test(k, page, head, refs)).await {
         free_the_page(k, head, k.folio_order(head)).await;
     }
 }
@@ -114,7 +128,7 @@ async fn gup_put_folio(k: &Kernel, page: PageRef, refs: i32, flags: Foll) {
 /// True may be wrong, false never is.  A negative count reads as pinned.
 pub(crate) fn page_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
     let head = k.compound_head(pfn);
-    match k.page_head(head) {
+    match has_pincount(k, head) {
         true => k.page_pincount(head) > 0,
         false => k.page_count(head) as u32 >= GUP_PIN_COUNTING_BIAS as u32,
     }
@@ -134,8 +148,11 @@ fn record_page(k: &Kernel, pages: &mut Pages, (mm, va): (u8, u8), page: PageRef,
 pub(crate) async fn unpin_user_page(k: &Kernel, page: PageRef, pin: Pin) {
     enter!(k);
     k.emit(Event::GupUnpin { pfn: page.pfn, took: page.gen_, kind: pin });
-    let flags = if pin == Pin::Get { Foll::GET } else { Foll::PIN };
-    gup_put_folio(k, page, 1, flags).await;
+    if pin == Pin::Get {
+        return put_page(k, page).await;
+    }
+    let head = k.step(obj::page(page.pfn, 1), Access::Read, || k.compound_head(page.pfn)).await;
+    gup_put_folio(k, PageRef { pfn: head, gen_: page.gen_ }, page, 1, Foll::PIN).await;
 }
 
 /// Gives pages back.

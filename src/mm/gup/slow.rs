@@ -4,15 +4,14 @@
 use super::*;
 use crate::kernel::{down_read, spin_lock, spin_unlock, up_read};
 use crate::mm::memory::{handle_mm_fault, vm_normal_page};
-use crate::mm::memremap::{get_dev_pagemap, put_dev_pagemap};
+use crate::mm::memremap::get_dev_pagemap;
 use crate::mm::mmap::find_vma;
 use crate::mm::pgtable::*;
 
 /// Pins `nr` pages from `start` of the current address space under mmap_lock.
 ///
 /// # Errors
-/// -EFAULT: no area there, one that may not be pinned, or no permission; -ENOMEM; -EOPNOTSUPP:
-/// FOLL_LONGTERM of a dax device's page.
+/// -EFAULT: no area there, one that may not be pinned, or no permission; -EEXIST: a page frame; -ENOMEM.
 pub(crate) async fn get_user_pages(k: &Kernel, start: u8, nr: u8, flags: Foll, pages: &mut Pages) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
@@ -41,14 +40,13 @@ async fn __get_user_pages(k: &Kernel, mm: u8, start: u8, nr: u8, flags: Foll, pa
 
 async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef, u16), Errno> {
     check_vma_flags(vma, flags)?;
-    // A page that is faulted in can be gone again before it is looked up.
-    for _ in 0..NR_TASKS {
+    loop {
         if let Some(page) = follow_page_mask(k, vma, va, flags).await? {
             return Ok(page);
         }
+        // What is faulted in can be gone again before it is looked up: as often as somebody unmaps it.
         faultin_page(k, vma, va, flags).await?;
     }
-    Err(Errno::EAGAIN)
 }
 
 fn check_vma_flags(vma: &Vma, flags: Foll) -> Result<(), Errno> {
@@ -89,27 +87,37 @@ async fn follow_page_pte(
         spin_unlock(k, ptl(table));
         return Ok(None);
     }
-    let mut dax = false;
-    let page = vm_normal_page(k, vma, pte);
-    if page.is_none() {
-        if flags.contains(Foll::LONGTERM) && pte.devmap() {
-            spin_unlock(k, ptl(table));
-            return Err(Errno::EOPNOTSUPP);
-        }
-        dax = pte.devmap() && get_dev_pagemap(k, pte.pfn()).await;
-        if !dax {
-            spin_unlock(k, ptl(table));
-            return Err(Errno::EFAULT);
-        }
+    // Device memory is no normal page while its entries have the devmap bit.
+    let dax = pte.devmap() && get_dev_pagemap(pte.pfn());
+    if !dax && vm_normal_page(k, vma, pte).is_none() {
+        spin_unlock(k, ptl(table));
+        return Err(Errno::EEXIST); // to v5.17 -EFAULT for FOLL_GET
     }
     let pfn = pte.pfn();
-    let got = try_grab_folio(k, k.compound_head(pfn), 1, flags).await;
+    let head = k.compound_head(pfn);
+    let got = try_grab_folio(k, head, flags).await;
     let page = (PageRef { pfn, gen_: k.page_gen(pfn) }, pte_gen(k, p));
     spin_unlock(k, ptl(table));
-    if dax {
-        put_dev_pagemap(k).await;
-    }
     if got { Ok(Some(page)) } else { Err(Errno::ENOMEM) }
+}
+
+/// Takes a reference of `head`, which cannot go: its entry is locked.  A pin of a small page is one
+/// access, of a compound page two.
+async fn try_grab_folio(k: &Kernel, head: Pfn, flags: Foll) -> bool {
+    let pin = flags.contains(Foll::PIN);
+    let grab = k.step(obj::page(head, 1), Access::Write, || {
+        let counted = k.page_count(head) > 0;
+        let exact = has_pincount(k, head);
+        if counted {
+            add(k, head, if pin && !exact { GUP_PIN_COUNTING_BIAS } else { 1 });
+        }
+        (counted, exact)
+    });
+    let (counted, exact) = grab.await;
+    if counted && pin && exact {
+        folio_add_pins(k, head, 1).await;
+    }
+    counted
 }
 
 async fn faultin_page(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(), Errno> {
