@@ -149,6 +149,10 @@ fixes! {
         "379989e7cbdc drm/ttm/pool: Fix ttm_pool_alloc error path",
         "the error path of ttm_pool_alloc takes pages from the device before it frees them",
         on "newest";
+    NoDevmap = "no-devmap", Policy, (6, 17),
+        "aed877c2b425 device/dax: properly refcount device dax pages when mapping; d438d2734170 mm: remove devmap related functions and page table bits",
+        "no entry has a devmap bit: pages of device memory are ordinary pages with references",
+        on "v5.12 +ttm-pfn-map";
     TtmPoolErrorFree = "ttm-pool-error-free", Upstream, (6, 8),
         "40510a941d27 drm/ttm: Fix an invalid freeing on already freed page in error path",
         "the error path of ttm_pool_alloc frees each page once",
@@ -302,6 +306,9 @@ const EXCLUDE: &[(Fix, Fix)] =
     &[(Fix::TtmMoveNoUnmap, Fix::TtmMoveUnmapLate), (Fix::TtmPfnMapDev, Fix::TtmOrderedPtes)];
 /// Pairs of which the first makes no sense without the second.
 const REQUIRE: &[(Fix, Fix)] = &[(Fix::WpReuseExclusive, Fix::WpReuseRefcount)];
+/// Entries that build on what a release took away, how that is called, and what a spec gives it back
+/// with.  To take it away from an older release is to ask what happens then.
+const ENDED: &[(Fix, &str, Fix)] = &[(Fix::TtmPfnMapDev, "devmap entries", Fix::NoDevmap)];
 
 /// A kernel as one writes it, and what it has.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -357,7 +364,7 @@ impl FromStr for Spec {
         let Some(base) = words.next() else {
             return Err(error(text, "expected a kernel, for example `newest` or `v5.12`".into()));
         };
-        let mut fixes = match RELEASES.iter().find(|r| r.to_string() == base) {
+        let released = match RELEASES.iter().find(|r| r.to_string() == base) {
             Some(release) => FixSet::release(*release),
             None if base == "newest" => FixSet::newest(),
             None => {
@@ -365,6 +372,7 @@ impl FromStr for Spec {
                 return Err(error(base, format!("no kernel is called `{}`; expected newest, {known}", shown(base))));
             }
         };
+        let mut fixes = released;
         let mut named = Vec::new();
         for word in words {
             let (add, name) = match word.split_at_checked(1) {
@@ -395,6 +403,12 @@ impl FromStr for Spec {
         for &(a, b) in REQUIRE {
             if fixes.has(a) && !fixes.has(b) {
                 return Err(error(base, format!("`{}` makes no sense without `{}`", name(a), name(b))));
+            }
+        }
+        for &(a, what, end) in ENDED {
+            if fixes.has(a) && fixes.has(end) && released.has(end) {
+                let (a, end) = (name(a), name(end));
+                return Err(error(base, format!("`{a}` needs {what}, which `{base}` has no more; add `-{end}`")));
             }
         }
         Ok(Spec { text: text.split_ascii_whitespace().collect::<Vec<_>>().join(" "), fixes })
@@ -433,6 +447,7 @@ mod tests {
     #[test]
     fn changes_are_applied_in_order() {
         assert!(has("v5.12 +pmd-special", Fix::PmdSpecial));
+        assert!(has("v7.2 +ttm-pfn-map -no-devmap", Fix::TtmPfnMapDev));
         assert!(!has("  newest   -gup-fast-recheck-pte ", Fix::GupFastRecheckPte));
         assert_eq!("  newest   -mremap-flush".parse::<Spec>().unwrap().to_string(), "newest -mremap-flush");
     }
@@ -451,6 +466,7 @@ mod tests {
             ("v5.12\u{a0}+pmd-special", "no kernel is called `v5.12\\u{a0}+pmd-special`"),
             ("newest +ttm-move-no-unmap +ttm-move-unmap-late", "exclude each other"),
             ("newest -wp-refcount", "makes no sense without"),
+            ("newest +ttm-pfn-map", "needs devmap entries, which `newest` has no more; add `-no-devmap`"),
             ("v5.12 \u{1b}[31m", "\\u{1b}"),
         ] {
             let error = spec.parse::<Spec>().expect_err(spec).to_string();

@@ -3,10 +3,9 @@
 
 use super::args::*;
 use super::{Ret, System};
+use crate::fs::dax::{DAX_VM_FLAGS, DevDax};
 use crate::kernel::{Errno, down_write, enter, up_write};
 use crate::limits::*;
-use crate::mm::memory::PfnT;
-use crate::mm::memremap::DEVDAX_START;
 use crate::mm::*;
 
 /// The end of `len` pages from `addr`.
@@ -98,27 +97,10 @@ pub(super) async fn fail_nth(s: &System, n: Nth) -> Ret {
     Ok(0)
 }
 
-/// Maps memory of the dax device: page frames that have a pgmap.
+/// Maps memory of the dax device.  Linux: drivers/dax/device.c, dax_mmap().
 pub(super) async fn devdax_mmap(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);
     let end = end_of(addr, Len(len.0.min(NR_DEVDAX as u8)))?;
-    let flags = VmFlags::READ | VmFlags::WRITE | VmFlags::MAYWRITE | VmFlags::SHARED | VmFlags::MIXEDMAP;
-    let ops: std::rc::Rc<dyn VmOps> = std::rc::Rc::new(DevDax);
-    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, ops: Some(ops) }).await
-}
-
-/// The device behind [`devdax_mmap`].  Linux: drivers/dax/device.c.
-struct DevDax;
-
-impl VmOps for DevDax {
-    fn fault<'a>(&'a self, k: &'a Kernel, vma: &'a Vma, vmf: Vmf) -> Boxed<'a, VmFault> {
-        let pfn = PfnT { pfn: DEVDAX_START.add(vmf.pgoff as usize), dev: true, map: true };
-        Box::pin(memory::vmf_insert_mixed_prot(k, vma, vmf.va, pfn, vmf.write))
-    }
-    fn open<'a>(&'a self, _: &'a Kernel) -> Boxed<'a, ()> {
-        Box::pin(std::future::ready(()))
-    }
-    fn close<'a>(&'a self, _: &'a Kernel) -> Boxed<'a, ()> {
-        Box::pin(std::future::ready(()))
-    }
+    let (flags, ops) = (DAX_VM_FLAGS, Some(std::rc::Rc::new(DevDax) as std::rc::Rc<dyn VmOps>));
+    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, ops }).await
 }

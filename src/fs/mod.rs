@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! I/O that gets user pages: direct I/O and the disk, pipes.  Linux: fs/, block/.
+//! I/O that gets user pages: direct I/O and the disk, pipes; device dax.  Linux: fs/, block/, drivers/dax/.
 
 pub(crate) mod bio;
+pub(crate) mod dax;
 pub(crate) mod direct_io;
 pub(crate) mod disk;
 pub(crate) mod pipe;

@@ -14,13 +14,13 @@ use crate::trace::Event;
 
 /// Maps a block of page frames with one entry, from a huge fault handler.
 ///
-/// The devmap bit needs PFN_DEV and PFN_MAP.  Before [`Fix::PmdSpecial`] nothing else tells such an
+/// The devmap bit needs PFN_DEV and PFN_MAP, while there is one.  Before [`Fix::PmdSpecial`] nothing else tells such an
 /// entry from an ordinary huge page.
 pub(crate) async fn vmf_insert_pfn_pmd_prot(k: &Kernel, vma: &Vma, va: u8, pfn: PfnT, write: bool) -> VmFault {
     enter!(k);
     let pfnmap = vma.flags.contains(VmFlags::PFNMAP);
     let mixed = vma.flags.contains(VmFlags::MIXEDMAP);
-    if (!pfnmap && !mixed && !pfn.devmap()) || (pfnmap && (mixed || vma.flags.is_cow())) {
+    if (!pfnmap && !mixed && !pfn.devmap(k)) || (pfnmap && (mixed || vma.flags.is_cow())) {
         k.emit(Event::Bug { what: "bug-on-pfnmap-pmd", pfn: Some(pfn.pfn) });
         return VmFault::Sigbus;
     }
@@ -38,7 +38,7 @@ pub(crate) async fn vmf_insert_pfn_pmd_prot(k: &Kernel, vma: &Vma, va: u8, pfn: 
     let mut unused = Some(table);
     if old.none() {
         let entry = Pte::page(pfn.pfn).mkhuge();
-        let entry = match (pfn.devmap(), k.fixed(Fix::PmdSpecial)) {
+        let entry = match (pfn.devmap(k), k.fixed(Fix::PmdSpecial)) {
             (true, _) => entry.mkdevmap(k),
             (false, true) => entry.mkspecial(k),
             (false, false) => entry,

@@ -25,9 +25,9 @@ impl PfnT {
     pub(crate) fn dev(pfn: Pfn) -> PfnT {
         PfnT { pfn, dev: true, map: false }
     }
-    /// pfn_t_devmap(): both bits.
-    pub(crate) fn devmap(self) -> bool {
-        self.dev && self.map
+    /// pfn_t_devmap(): both bits.  [`Fix::NoDevmap`]: neither means anything.
+    pub(crate) fn devmap(self, k: &Kernel) -> bool {
+        self.dev && self.map && !k.fixed(Fix::NoDevmap)
     }
 }
 
@@ -43,7 +43,7 @@ async fn insert_pfn(k: &Kernel, vma: &Vma, va: u8, pfn: PfnT, write: bool) -> Vm
     spin_lock(k, ptl(table)).await;
     if ptep_get(k, p).none() {
         let pte = Pte::page(pfn.pfn);
-        let pte = if pfn.devmap() { pte.mkdevmap(k) } else { pte.mkspecial(k) };
+        let pte = if pfn.devmap(k) { pte.mkdevmap(k) } else { pte.mkspecial(k) };
         set_pte_at(k, p, if write { pte.mkwrite(true).mkdirty() } else { pte }).await;
     }
     spin_unlock(k, ptl(table));
@@ -79,18 +79,26 @@ pub(crate) async fn vmf_insert_pfn_prot(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn,
 /// reference and all.
 pub(crate) async fn vmf_insert_mixed_prot(k: &Kernel, vma: &Vma, va: u8, pfn: PfnT, write: bool) -> VmFault {
     enter!(k);
-    let mixed_ok = vma.flags.contains(VmFlags::MIXEDMAP) || pfn.devmap();
+    let mixed_ok = vma.flags.contains(VmFlags::MIXEDMAP) || pfn.devmap(k);
     if bug_on(k, !mixed_ok, "bug-on-mixedmap", pfn.pfn) || !vma.contains(va) {
         return VmFault::Sigbus;
     }
-    if !k.fixed(Fix::PteSpecial) && !pfn.devmap() && pfn.pfn.valid() {
-        return match insert_page(k, vma, va, pfn.pfn, write).await {
-            Ok(()) | Err(Errno::EBUSY) => VmFault::NoPage,
-            Err(Errno::ENOMEM) => VmFault::Oom,
-            Err(_) => VmFault::Sigbus,
-        };
+    if !k.fixed(Fix::PteSpecial) && !pfn.devmap(k) && pfn.pfn.valid() {
+        return vmf_insert_page_mkwrite(k, vma, va, pfn.pfn, write).await;
     }
     insert_pfn(k, vma, va, pfn, write).await
+}
+
+/// Maps a page with a reference, from a fault handler.  An occupied slot is left alone.
+pub(crate) async fn vmf_insert_page_mkwrite(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, write: bool) -> VmFault {
+    if !vma.contains(va) {
+        return VmFault::Sigbus;
+    }
+    match insert_page(k, vma, va, pfn, write).await {
+        Ok(()) | Err(Errno::EBUSY) => VmFault::NoPage,
+        Err(Errno::ENOMEM) => VmFault::Oom,
+        Err(_) => VmFault::Sigbus,
+    }
 }
 
 /// Maps a page with a reference, a mapcount and an rss of its own.
