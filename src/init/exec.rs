@@ -74,15 +74,16 @@ impl Exec<'_, '_, '_> {
     /// Takes one step.
     fn step(&mut self, t: TaskId, active: u16, sched: &mut dyn Schedule) {
         let (touch, site) = self.sys.pending(t);
+        let depth = self.sys.depth(t);
         self.sys.count_step();
-        self.depth_sum += u64::from(self.sys.depth(t));
+        self.depth_sum += u64::from(depth);
         if matches!(self.observe, Observe::Digest | Observe::Keep) {
             self.sys.set_current(t);
             self.sys.emit_at(site, Event::Step { obj: touch[0].obj, access: touch[0].access });
         }
         self.poll(t);
         if self.observe != Observe::Bare {
-            self.states.note(self.sys, &touch, site);
+            self.states.note(self.sys, &touch, site, depth);
         }
         if active != 1 << t {
             sched.taken(self.sys, t, &touch, active);

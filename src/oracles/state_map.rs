@@ -6,7 +6,6 @@
 use crate::entry::System;
 use crate::kernel::Touch;
 use crate::limits::NR_FRAMES;
-use crate::mm::PageFlags;
 use crate::mm::pgtable::{PmdPtr, peek_pmd, peek_pte};
 use crate::trace::{Owner, Pfn, Site};
 
@@ -49,8 +48,11 @@ impl StateMap {
     }
 
     /// A step at `site` touched some objects, which are now in this state.
+    ///
+    /// How deep the call was tells most callers of a helper apart, and costs nothing to know.
     #[inline]
-    pub(crate) fn note(&mut self, s: &System, touch: &[Touch; 3], site: Site) {
+    pub(crate) fn note(&mut self, s: &System, touch: &[Touch; 3], site: Site, depth: u8) {
+        let place = site.key() ^ u32::from(depth) << 24;
         for touch in touch.iter().filter(|t| t.obj.is_watched()) {
             let state = if let Some(pfn) = touch.obj.pfns().next() {
                 frame_state(s, Pfn(pfn))
@@ -61,7 +63,7 @@ impl StateMap {
             } else {
                 continue;
             };
-            let hash = (site.key() ^ state.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b) >> 17;
+            let hash = (place ^ state.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b) >> 17;
             let (word, bit) = (&mut self.seen[hash as usize / 64], 1 << (hash % 64));
             if *word & bit == 0 {
                 *word |= bit;
@@ -94,6 +96,5 @@ fn frame_state(s: &System, pfn: Pfn) -> u32 {
         _ => 5,
     };
     let mapped = page.mapcount.clamp(0, 2) as u32;
-    let flags = u32::from((page.flags & (PageFlags::DIRTY | PageFlags::HEAD | PageFlags::TAIL)).bits());
-    owner | refs << 3 | mapped << 6 | flags << 8
+    owner | refs << 3 | mapped << 6 | u32::from(page.flags.bits()) << 8
 }
