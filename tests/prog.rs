@@ -157,10 +157,10 @@ fn targets_name_operations_and_generate_them_all() {
         assert!(std::ptr::eq(t, target(t.name).expect("a target has its name")));
         let mut generator = Generator::new(t, 7);
         let mut prog = Prog::default();
-        let (mut made, mut calls, mut marked) = ([0; 256], 0, 0);
+        let (mut made, mut calls, mut marked, mut explicit) = ([0; 256], 0, 0, 0);
         for _ in 0..2_000 {
             generator.generate(&mut prog);
-            assert_ne!(prog.schedule, ScheduleKind::Explicit);
+            explicit += usize::from(prog.schedule == ScheduleKind::Explicit);
             for call in prog.calls() {
                 made[call.op as usize] += 1;
                 calls += 1;
@@ -174,6 +174,7 @@ fn targets_name_operations_and_generate_them_all() {
         assert_eq!(made.iter().filter(|n| **n > 0).count(), t.weights.len());
         assert!((4..=32).contains(&(calls / 2_000)), "{calls}");
         assert!(marked > calls / 4 && marked < calls, "{marked} of {calls}");
+        assert!((300..700).contains(&explicit), "sampling comes first: {explicit} of 2000 are explicit");
     }
     assert!(target("").is_none());
 }

@@ -103,6 +103,8 @@ impl Pool {
             }
             // Contents are told apart by their value.
             ArgKind::Num { max: 255, .. } => rng.u8(..),
+            // The first allocations of a call are those that every call has.
+            _ if desc.name == "n" => rng.u16(..).trailing_zeros() as u8,
             // What is mapped has its protection by taste; another one is what mprotect is for.
             ArgKind::Flags(_) if desc.name == "prot" && shape.effect != Effect::Maps => rng.u8(..),
             _ if chance(rng, 208) => self.taste[shape.names[i] as usize],

@@ -12,7 +12,8 @@
 use super::draw::{Pool, call, chance};
 use super::shape::{Deck, Effect, Menu, Shape, World};
 use super::{Call, Prog, Rec, ScheduleKind, Target};
-use crate::limits::{MAX_CALLS, NR_USER_TASKS};
+use crate::entry::HandleKind;
+use crate::limits::{MAX_CALLS, NR_TASKS, NR_USER_TASKS};
 use fastrand::Rng;
 
 /// Makes programs for a target; the same seed makes the same ones.
@@ -83,7 +84,10 @@ fn swarm(menu: &Menu, rng: &mut Rng) -> Deck {
 
 /// Mostly partial order sampling.
 fn draw_schedule(prog: &mut Prog, rng: &mut Rng) {
-    if chance(rng, 24) {
+    let kind = rng.u8(..);
+    if kind < 64 {
+        suspend(prog, rng);
+    } else if kind >= 232 {
         (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Bytes, 0, 1);
         for _ in 0..rng.u8(0..4) {
             prog.records.push(draw_choices(rng));
@@ -93,6 +97,47 @@ fn draw_schedule(prog: &mut Prog, rng: &mut Rng) {
         prog.seed = rng.u32(..);
         prog.burst = [1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 8, 8][rng.usize(0..16)];
     }
+}
+
+/// Races become calls one after the other, some of them suspended somewhere until the others have ended.
+///
+/// Sampling rarely leaves a task alone for as long as dozens of steps of another; and few bugs need
+/// more than one such wait.
+pub(super) fn suspend(prog: &mut Prog, rng: &mut Rng) {
+    (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Explicit, 0, 1);
+    let mut suspended = 0_u16;
+    let mut records = Vec::with_capacity(prog.records.len() + 8);
+    for rec in prog.records.drain(..) {
+        let Rec::Call(mut call) = rec else { continue };
+        if !call.concurrent {
+            resume(&mut records, &mut suspended, rng);
+        }
+        call.steps = 0;
+        if call.concurrent && chance(rng, 112) {
+            call.steps = draw_steps(rng);
+            suspended |= 1 << call.task;
+        }
+        records.push(Rec::Call(call));
+    }
+    resume(&mut records, &mut suspended, rng);
+    prog.records = records;
+}
+
+/// Suspended tasks go on, the disk before them or after.
+fn resume(records: &mut Vec<Rec>, suspended: &mut u16, rng: &mut Rng) {
+    let first = rng.u8(0..NR_TASKS as u8);
+    for task in (0..NR_TASKS as u8).map(|i| (first + i) % NR_TASKS as u8) {
+        let kernel_task = *suspended != 0 && task as usize >= NR_USER_TASKS;
+        if *suspended >> task & 1 != 0 || kernel_task && chance(rng, 128) {
+            records.push(Rec::Resume { task, steps: 0 });
+        }
+    }
+    *suspended = 0;
+}
+
+/// After how many steps a call is suspended: few have more.
+pub(super) fn draw_steps(rng: &mut Rng) -> u8 {
+    rng.u8(1..=32)
 }
 
 /// A full record of choices.
@@ -114,6 +159,9 @@ struct Scene<'a> {
     rng: &'a mut Rng,
 }
 
+/// Everything is allowed: the last value of a protection.
+const ALL_PROT: u8 = 3;
+
 /// Calls that can race at once.
 const MAX_RACERS: usize = 5;
 
@@ -127,6 +175,7 @@ impl<'a> Scene<'a> {
             if races {
                 self.race();
             }
+            self.look();
         }
         self.prog.records.truncate(MAX_CALLS);
     }
@@ -135,8 +184,49 @@ impl<'a> Scene<'a> {
     fn solo(&mut self) {
         let task = if chance(self.rng, 208) { 0 } else { self.rng.u8(0..self.tasks) };
         let shape = self.pick();
+        if shape.fails() {
+            return self.fail(shape, task);
+        }
         self.provide(shape, task);
-        self.push(shape, task);
+        let call = self.draw(shape, task);
+        self.push(shape, call);
+        // What lost a protection and gets it back has other entries than what never lost it.
+        if let Some(i) = shape.protects()
+            && chance(self.rng, 128)
+        {
+            let mut again = call;
+            again.args[i] = ALL_PROT;
+            self.push(shape, again);
+        }
+    }
+
+    /// Allocations that fail, and at once a call that makes them.
+    fn fail(&mut self, shape: &Shape, task: u8) {
+        let mut victim = self.pick();
+        for _ in 0..4 {
+            if victim.allocates() {
+                break;
+            }
+            victim = self.pick();
+        }
+        self.provide(victim, task);
+        loop {
+            let call = self.draw(shape, task);
+            self.push(shape, call);
+            if chance(self.rng, 128) {
+                break;
+            }
+        }
+        let call = self.draw(victim, task);
+        self.push(victim, call);
+    }
+
+    /// A page is looked at after a race: what was lost shows only to who reads it.
+    fn look(&mut self) {
+        while chance(self.rng, 64) {
+            let task = self.rng.u8(0..self.tasks);
+            self.provide_by(Shape::touches, task);
+        }
     }
 
     /// Calls that run at once: what they need is made before, and none sees what another did.
@@ -166,8 +256,7 @@ impl<'a> Scene<'a> {
             let task = (first + turn % self.tasks) % NR_USER_TASKS as u8;
             let call = Call { concurrent: true, ..call(shape, &self.pool, &before, task, self.rng) };
             before.reserve(shape, &call);
-            self.world.apply(shape, &call);
-            self.prog.records.push(Rec::Call(call));
+            self.push(shape, call);
         }
     }
 
@@ -177,18 +266,40 @@ impl<'a> Scene<'a> {
             return;
         }
         if let Some(slot) = shape.needs.filter(|slot| self.world.filled(slot.kind) == 0) {
-            self.provide_by(|s| s.fills.is_some_and(|fills| fills.kind == slot.kind), task);
+            self.provide_slot(slot.kind, task);
         }
         if shape.needs_pages() && self.world.mapped == 0 {
             self.provide_by(|s| s.effect == Effect::Maps, task);
-            if chance(self.rng, 128) {
-                self.provide_by(Shape::touches, task);
+            // By another task, too: each CPU has translations of its own.
+            for toucher in [task, self.rng.u8(0..self.tasks)] {
+                if chance(self.rng, 112) {
+                    self.provide_by(Shape::touches, toucher);
+                }
             }
         }
     }
 
-    /// A call of some operation for which a condition holds, in the deck or not.
+    /// A call that fills a slot.
+    fn provide_slot(&mut self, kind: HandleKind, task: u8) {
+        if let Some(shape) = self.any(|s| s.fills.is_some_and(|slot| slot.kind == kind)) {
+            self.provide(shape, task);
+            let mut call = self.draw(shape, task);
+            shape.fill(&mut call.args);
+            self.push(shape, call);
+        }
+    }
+
+    /// A call for which a condition holds.
     fn provide_by(&mut self, wanted: impl Fn(&Shape) -> bool, task: u8) {
+        if let Some(shape) = self.any(wanted) {
+            self.provide(shape, task);
+            let call = self.draw(shape, task);
+            self.push(shape, call);
+        }
+    }
+
+    /// Some operation for which a condition holds, in the deck or not.
+    fn any(&mut self, wanted: impl Fn(&Shape) -> bool) -> Option<&'a Shape> {
         let mut sum = 0;
         let mut chosen = None;
         for shape in self.menu.shapes.iter().filter(|s| s.weight > 0 && wanted(s)) {
@@ -197,18 +308,18 @@ impl<'a> Scene<'a> {
                 chosen = Some(shape);
             }
         }
-        if let Some(shape) = chosen {
-            self.provide(shape, task);
-            self.push(shape, task);
-        }
+        chosen
     }
 
     fn pick(&mut self) -> &'a Shape {
         &self.menu.shapes[self.deck.draw(self.rng)]
     }
 
-    fn push(&mut self, shape: &Shape, task: u8) {
-        let call = call(shape, &self.pool, &self.world, task, self.rng);
+    fn draw(&mut self, shape: &Shape, task: u8) -> Call {
+        call(shape, &self.pool, &self.world, task, self.rng)
+    }
+
+    fn push(&mut self, shape: &Shape, call: Call) {
         self.world.apply(shape, &call);
         self.prog.records.push(Rec::Call(call));
     }

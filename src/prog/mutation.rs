@@ -5,7 +5,7 @@
 
 use super::bytes::{HEADER_SIZE, RECORD_SIZE};
 use super::draw::{Pool, call, chance};
-use super::generate::{Generator, draw_choices, generate};
+use super::generate::{Generator, draw_choices, draw_steps, generate, suspend};
 use super::shape::{Menu, World};
 use super::{Call, Prog, Rec, ScheduleKind};
 use crate::limits::{MAX_RECORDS, NR_TASKS, NR_USER_TASKS};
@@ -245,19 +245,23 @@ fn change_task(prog: &mut Prog, rng: &mut Rng) {
 fn reseed(prog: &mut Prog, rng: &mut Rng) {
     match (prog.schedule, rng.u8(0..4)) {
         (ScheduleKind::Pos, 0..2) => prog.seed = rng.u32(..),
-        (ScheduleKind::Explicit, _) => with_call(prog, rng, |call, rng| call.steps = rng.u8(0..16)),
+        (ScheduleKind::Explicit, _) => {
+            with_call(prog, rng, |call, rng| call.steps = if chance(rng, 64) { 0 } else { draw_steps(rng) })
+        }
         _ => with_call(prog, rng, |call, rng| call.steps = rng.u8(..)),
     }
 }
 
 fn change_schedule(prog: &mut Prog, rng: &mut Rng) {
     match prog.schedule {
-        ScheduleKind::Pos if chance(rng, 224) => prog.burst = 1 << rng.u8(0..4),
+        ScheduleKind::Pos if chance(rng, 160) => prog.burst = 1 << rng.u8(0..4),
+        ScheduleKind::Pos if chance(rng, 128) => suspend(prog, rng),
         ScheduleKind::Pos => {
             prog.schedule = ScheduleKind::Bytes;
             prog.records.push(draw_choices(rng));
         }
         ScheduleKind::Bytes | ScheduleKind::Explicit => {
+            prog.records.retain(|rec| !matches!(rec, Rec::Resume { .. }));
             (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Pos, rng.u32(..), 4);
         }
     }

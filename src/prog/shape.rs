@@ -38,6 +38,9 @@ pub(super) struct Shape {
     pub(super) len: Option<u8>,
     /// Which argument is the order of what fills the slot.
     pub(super) order: Option<u8>,
+    /// Which is the protection, which says what is mapped.
+    pub(super) prot: Option<u8>,
+    pub(super) map: Option<u8>,
     /// A slot that has to be filled.
     pub(super) needs: Option<Slot>,
     /// A slot that is filled then.
@@ -54,15 +57,36 @@ impl Shape {
         self.addr.is_some() && self.effect != Effect::Maps
     }
 
+    /// Whether it may need memory: all but what gives it back.
+    pub(super) fn allocates(&self) -> bool {
+        (self.addr.is_some() || self.needs.is_some() || self.fills.is_some())
+            && !self.frees
+            && self.effect != Effect::Unmaps
+    }
+
+    /// Whether it makes allocations fail.
+    pub(super) fn fails(&self) -> bool {
+        self.op.name == "fail_nth"
+    }
+
+    /// The protection it gives to what is mapped.
+    pub(super) fn protects(&self) -> Option<usize> {
+        self.prot.filter(|_| self.needs_pages()).map(usize::from)
+    }
+
+    /// Lets a call fill its slot, which is a choice where a file is mapped.
+    pub(super) fn fill(&self, args: &mut [u8; 5]) {
+        if let Some(i) = self.map
+            && self.fills.is_some_and(|slot| slot.kind == HandleKind::File)
+        {
+            args[i as usize] = args[i as usize].max(1);
+        }
+    }
+
     /// Whether it touches one page and no more: load and store.
     pub(super) fn touches(&self) -> bool {
         self.needs_pages() && self.len.is_none() && self.needs.is_none() && self.fills.is_none()
     }
-}
-
-/// Kinds of handles whose slots are always filled.
-pub(super) fn always_filled(kind: HandleKind) -> bool {
-    kind == HandleKind::File
 }
 
 fn shape(op: &'static Op, weight: u8, all_names: &mut Vec<&'static ArgDesc>) -> Shape {
@@ -80,9 +104,9 @@ fn shape(op: &'static Op, weight: u8, all_names: &mut Vec<&'static ArgDesc>) -> 
             all_names.len() - 1
         }) as u8;
     }
-    let object = handle(false).filter(|slot| !always_filled(slot.kind));
-    // Splicing into a pipe makes it.
-    let splices = op.name == "vmsplice";
+    let object = handle(false);
+    // Splicing into a pipe makes it; a file is always there, but nothing happens until it is mapped.
+    let makes = op.name == "vmsplice" || op.name == "mmap";
     Shape {
         op,
         weight,
@@ -95,8 +119,10 @@ fn shape(op: &'static Op, weight: u8, all_names: &mut Vec<&'static ArgDesc>) -> 
         addr: find("addr"),
         len: find("len").filter(|_| find("addr").is_some()),
         order: find("order"),
-        needs: object.filter(|_| !splices),
-        fills: handle(true).or(object.filter(|_| splices)),
+        prot: find("prot"),
+        map: find("map"),
+        needs: object.filter(|_| !makes),
+        fills: handle(true).or(object.filter(|_| makes)),
         frees: ["_put", "_close", "_unregister"].iter().any(|end| op.name.ends_with(end))
             || op.name.starts_with("unpin"),
         names,
@@ -223,7 +249,7 @@ impl World {
 
     /// Slots of a kind that are filled.
     pub(super) fn filled(&self, kind: HandleKind) -> u8 {
-        if always_filled(kind) { u8::MAX } else { self.filled[kind as usize] }
+        self.filled[kind as usize]
     }
 
     /// Slots of a kind that are filled, or will be.
@@ -264,7 +290,8 @@ impl World {
                 Effect::None => {}
             }
         }
-        if let Some(slot) = shape.fills {
+        let anonymous = shape.map.is_some_and(|i| arg(i) == 0);
+        if let Some(slot) = shape.fills.filter(|slot| slot.kind != HandleKind::File || !anonymous) {
             self.filled[slot.kind as usize] |= 1 << arg(slot.arg);
             self.sizes[slot.kind as usize][arg(slot.arg) as usize] = shape.order.map_or(0, |order| 1 << arg(order));
         }
@@ -293,8 +320,8 @@ mod tests {
             let s = get(name);
             (s.needs.map(|s| s.kind), s.fills.map(|s| s.kind), s.frees)
         };
-        assert_eq!(kinds("mmap"), (None, None, false));
-        assert_eq!(kinds("ftruncate"), (None, None, false));
+        assert_eq!(kinds("mmap"), (None, Some(HandleKind::File), false));
+        assert_eq!(kinds("ftruncate"), (Some(HandleKind::File), None, false));
         assert_eq!(kinds("ttm_bo_create"), (None, Some(HandleKind::Bo), false));
         assert_eq!(kinds("ttm_bo_mmap"), (Some(HandleKind::Bo), None, false));
         assert_eq!(kinds("dma_buf_export"), (Some(HandleKind::Bo), Some(HandleKind::DmaBuf), false));
@@ -321,12 +348,13 @@ mod tests {
     fn a_world_follows_the_calls() {
         let prog = crate::prog::Script::parse(
             "0: ttm_bo_create(bo=b1)\n0: ttm_bo_mmap(bo=b1, addr=va8, len=4)\n0: mremap(addr=va8, len=2, new=va63)\n\
-             0: munmap(addr=va10, len=1)\n0: ttm_bo_create(bo=b0)\n0: ttm_bo_put(bo=b1)\n",
+             0: munmap(addr=va10, len=1)\n0: mmap(addr=va20, map=anon, file=f1)\n0: munmap(addr=va20)\n\
+             0: mmap(addr=va20, map=shared, file=f2)\n0: munmap(addr=va20)\n0: ttm_bo_create(bo=b0)\n0: ttm_bo_put(bo=b1)\n",
         );
         let prog = prog.expect("a program").prog;
         let world = World::after(&Menu::new(&TARGETS[0], &[]), prog.calls());
         assert_eq!(world.mapped, 1 << 63 | 1 << 11);
         assert_eq!(world.filled(HandleKind::Bo), 1);
-        assert_eq!(world.filled(HandleKind::File), 255);
+        assert_eq!(world.filled(HandleKind::File), 1 << 2);
     }
 }

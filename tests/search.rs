@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! From nothing to the bug: one generator, one set of weights, for every bug of the fix table.
+
+use gupfuzz::fixes::Spec;
+use gupfuzz::fuzz::{Campaign, Options};
+use gupfuzz::prog::{Script, TARGETS, Target};
+use std::fs;
+use std::path::Path;
+
+/// Programs up to a violation with this title; `None`: not within `limit`.
+fn programs_to_bug(target: &'static Target, kernel: &str, title: &str, seed: u64, limit: u64) -> Option<u64> {
+    let kernel: Spec = kernel.parse().expect("a kernel");
+    let options = Options { until: Some(title.into()), ..Options::default() };
+    let mut campaign = Campaign::new(target, &kernel, seed, options);
+    campaign.run(limit)?;
+    Some(campaign.counts().programs)
+}
+
+#[test]
+fn what_is_searched_is_worth_running() {
+    for target in TARGETS {
+        let mut campaign = Campaign::new(target, &Spec::default(), 1, Options::default());
+        assert!(campaign.run(3000).is_none(), "newest is silent");
+        let counts = campaign.counts();
+        assert!(counts.succeeded * 2 >= counts.calls, "{}: most calls fail\n{counts}", target.name);
+        assert!(counts.pinned * 10 >= counts.programs, "{}: pins do not meet unmaps\n{counts}", target.name);
+        assert!(counts.cut * 100 <= counts.programs, "{}: programs do not end\n{counts}", target.name);
+    }
+}
+
+#[test]
+fn easy_bugs_are_found_at_once() {
+    for (kernel, title) in [
+        ("v5.12", "use-after-recycle"),
+        ("newest +ttm-open-no-ref", "refcount-underflow in ttm_bo_put"),
+        ("newest +ttm-swapout-no-unmap", "page-table-check-free in free_the_page"),
+        ("newest -shmem-helper-no-cow", "bug-on-pfnmap-cow in vmf_insert_pfn_prot"),
+    ] {
+        let found = (1..=2).filter_map(|seed| programs_to_bug(&TARGETS[0], kernel, title, seed, 20_000)).count();
+        assert_eq!(found, 2, "{title} on {kernel}");
+    }
+}
+
+/// `cargo test --release --test search -- --ignored --nocapture` prints the table; it takes many minutes.
+#[test]
+#[ignore = "millions of programs"]
+fn every_bug_of_the_fix_table_is_found() {
+    const LIMIT: u64 = 2_000_000;
+    const SLICE: u64 = 20_000;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/regress");
+    let mut files: Vec<_> = fs::read_dir(folder).expect("the corpus").map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut missing = Vec::new();
+    for path in files {
+        let script = Script::parse(&fs::read_to_string(&path).unwrap()).expect("a program");
+        let (kernel, title) = (script.kernel.expect("a kernel"), script.expect.expect("a title"));
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        // Both targets, in turns: the fix table does not say which it is for.
+        let mut programs: Vec<u64> = (1..=3)
+            .filter_map(|seed| {
+                let options = Options { until: Some(title.clone()), ..Options::default() };
+                let new = |target| Campaign::new(target, &kernel.parse().unwrap(), seed, options.clone());
+                let mut searches: Vec<Campaign> = TARGETS.iter().map(new).collect();
+                (0..LIMIT / SLICE)
+                    .find_map(|_| searches.iter_mut().find_map(|s| s.run(SLICE).is_some().then(|| s.counts().programs)))
+            })
+            .collect();
+        programs.sort_unstable();
+        println!("{name:28} {programs:>8?}  gupfuzz run ... --kernel {kernel:?} --until {title:?}");
+        if programs.len() < 3 {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "not found within {LIMIT} programs: {missing:?}");
+}
