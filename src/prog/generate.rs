@@ -70,9 +70,11 @@ pub(super) fn generate(menu: &Menu, prog: &mut Prog, rng: &mut Rng) {
 fn swarm(menu: &Menu, rng: &mut Rng) -> Deck {
     let mut deck = Deck::default();
     let all = chance(rng, 16);
+    // Half of the programs leave out most: what needs two operations at once then meets often.
+    let range = if chance(rng, 128) { 32 } else { 96 };
     for (i, shape) in menu.shapes.iter().enumerate().filter(|(_, shape)| shape.weight > 0) {
         // The heaviest stay in four of five programs, the lightest in one of three.
-        if all || rng.u8(0..32) < shape.weight / 2 + shape.weight / 4 + 10 {
+        if all || rng.u8(0..range) < shape.weight / 2 + shape.weight / 4 + 10 {
             deck.add(i, rng.u8(shape.weight / 4..=shape.weight).max(1));
         }
     }
