@@ -43,6 +43,7 @@ pub(super) struct Exec<'r, 'p, 'f> {
 
 impl Exec<'_, '_, '_> {
     /// Polls a task: it acts on its pending access, if it has one, and announces the next.
+    #[inline]
     fn poll(&mut self, t: TaskId) {
         self.sys.set_current(t);
         let mut context = Context::from_waker(Waker::noop());
@@ -51,21 +52,30 @@ impl Exec<'_, '_, '_> {
         self.listen();
     }
 
-    /// Feeds what happened to the oracles.
+    /// Feeds what happened to the oracles; most steps say nothing.
+    #[inline]
     fn listen(&mut self) {
-        if self.observe == Observe::Bare {
-            return;
+        if !self.sys.trace.is_drained() {
+            self.feed();
         }
+    }
+
+    #[inline(never)]
+    fn feed(&mut self) {
         let Exec { sys, oracles, stats, observe, digest, .. } = self;
-        sys.trace.drain(|record| {
-            oracles.event(record);
-            stats.event(record);
-            if matches!(observe, Observe::Digest | Observe::Keep) {
+        match observe {
+            Observe::Digest | Observe::Keep => sys.trace.drain(|record| {
+                oracles.event(record);
+                stats.event(record);
                 let mut hasher = Fnv(*digest);
                 (record.step, record.task, record.site.key(), record.event).hash(&mut hasher);
                 *digest = hasher.finish();
-            }
-        });
+            }),
+            Observe::Bare | Observe::Oracles => sys.trace.drain(|record| {
+                oracles.event(record);
+                stats.event(record);
+            }),
+        }
         if self.over.is_none() && self.oracles.found() {
             self.over = Some(Over::Found);
         }
@@ -75,11 +85,10 @@ impl Exec<'_, '_, '_> {
     fn step(&mut self, t: TaskId, active: u16, sched: &mut dyn Schedule) {
         let (touch, site) = self.sys.pending(t);
         let depth = self.sys.depth(t);
-        self.sys.count_step();
+        self.sys.begin_step(t);
         self.depth_sum += u64::from(depth);
         if matches!(self.observe, Observe::Digest | Observe::Keep) {
-            self.sys.set_current(t);
-            self.sys.emit_at(site, Event::Step { obj: touch[0].obj, access: touch[0].access });
+            self.sys.emit_at(site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
         }
         self.poll(t);
         if self.observe != Observe::Bare {

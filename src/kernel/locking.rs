@@ -2,7 +2,8 @@
 //! Locks, explicit and without guards: a forgotten unlock must be expressible.  Linux: kernel/locking/.
 //!
 //! Kept:       who holds what; readers and writers; trylock never blocks.
-//! Simplified: a lock is handed to whoever the schedule picks; releasing belongs to the step before it.
+//! Simplified: a lock is handed to whoever the schedule picks; releasing belongs to the step before it,
+//!             which is known to touch the lock, too, once it was taken.
 //! Left out:   fairness, wait-die of ww_mutex (nested reservations are trylocks), downgrade.
 
 use super::machine::{Machine, Wait};
@@ -146,6 +147,7 @@ impl Machine {
             assert!(state.writer == task + 1, "task {task} releases {l:?}, which it does not hold");
             state.writer = 0;
         }
+        self.also.add(obj::lock(l.0));
         self.set_lock(l.0, state);
         self.emit_at(site, Event::LockRelease { lock: l.0, read });
     }
@@ -195,7 +197,7 @@ impl Future for Acquire<'_> {
             self.armed = true;
             k.emit_at(site, Event::LockAcquire { lock: l.0, read });
             let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
-            k.announce(site, [touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read });
+            k.announce(site, &[touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read });
             return std::task::Poll::Pending;
         }
         k.take(site, l, read, false);

@@ -4,12 +4,12 @@
 //! It holds the *state* of tasks; their futures live in `init`.
 
 use super::locking::LockState;
-use super::step::Touch;
+use super::step::{Touch, Unannounced};
 use super::workqueue::WorkQueue;
 use crate::arch::Cpu;
 use crate::fixes::{Fix, FixSet};
 use crate::limits::*;
-use crate::trace::{Event, Func, Record, Site, Trace};
+use crate::trace::{Event, Func, Record, Site, Trace, obj};
 use std::cell::{Cell, RefCell};
 
 /// A task: 0..8 user tasks, then the kernel's own.
@@ -117,12 +117,11 @@ pub struct Machine {
     priorities: [Cell<u32>; NR_TASKS],
     /// What the pending access of a task touches, as a signature; see [`Touch::signature`].
     pub(super) signatures: [Cell<u64>; NR_TASKS],
-    nowhere: Func,
+    pub(super) also: Unannounced,
 }
 
 impl Machine {
     pub(crate) fn new(fixes: FixSet) -> Machine {
-        let nowhere = Func { path: "idle", site: Site::here() };
         Machine {
             trace: Trace::new(),
             fixes: Cell::new(fixes),
@@ -132,7 +131,7 @@ impl Machine {
             overrides: RefCell::default(),
             tasks: std::array::from_fn(|_| Task {
                 touch: Cell::default(),
-                site: Cell::new(nowhere.site),
+                site: Cell::new(Func::IDLE.site()),
                 wait: Cell::new(Wait::NextCall),
                 acks: Cell::new(0),
                 n: Cell::new(0),
@@ -140,7 +139,7 @@ impl Machine {
                 salt: Cell::new(0),
                 call: Cell::new(0),
                 depth: Cell::new(0),
-                stack: std::array::from_fn(|_| Cell::new(nowhere)),
+                stack: std::array::from_fn(|_| Cell::new(Func::IDLE)),
             }),
             cpus: std::array::from_fn(|_| Cpu::default()),
             locks: std::array::from_fn(|_| Cell::default()),
@@ -154,7 +153,7 @@ impl Machine {
             drawn: Cell::new(0),
             priorities: std::array::from_fn(|_| Cell::new(0)),
             signatures: std::array::from_fn(|_| Cell::new(0)),
-            nowhere,
+            also: Unannounced::default(),
         }
     }
 
@@ -163,6 +162,7 @@ impl Machine {
         self.fixes.set(fixes);
         self.current.set(0);
         self.steps.set(0);
+        self.also.clear();
         for set in [&self.awake, &self.enabled, &self.waiters, &self.drawn] {
             set.set(0);
         }
@@ -210,8 +210,12 @@ impl Machine {
         self.steps.get()
     }
 
-    pub(crate) fn count_step(&self) {
+    /// A step of `task` begins.
+    #[inline]
+    pub(crate) fn begin_step(&self, task: TaskId) {
+        self.current.set(task);
         self.steps.set(self.steps.get() + 1);
+        self.also.clear();
     }
 
     /// A tracepoint.
@@ -225,12 +229,18 @@ impl Machine {
 
     #[inline]
     pub(crate) fn emit_at(&self, site: Site, event: Event) {
-        if !self.trace.is_on() {
-            return;
+        if self.trace.is_on() {
+            self.record(site, event);
         }
+    }
+
+    #[inline(never)]
+    fn record(&self, site: Site, event: Event) {
         let task = self.current.get();
-        let record = Record { step: self.steps.get(), task, func: self.func(task), site, event };
-        self.trace.push(record, || self.stack(task));
+        self.trace.push(Record { step: self.steps.get(), task, func: self.func(task), site, event });
+        if self.trace.keeps() {
+            self.trace.push_stack(self.stack(task));
+        }
     }
 
     /// The innermost modelled function of a task.
@@ -238,7 +248,7 @@ impl Machine {
     pub(crate) fn func(&self, task: TaskId) -> Func {
         let t = &self.tasks[task as usize];
         match t.depth.get() {
-            0 => self.nowhere,
+            0 => Func::IDLE,
             depth => t.stack[(depth as usize - 1).min(MAX_CALL_DEPTH - 1)].get(),
         }
     }
@@ -248,6 +258,7 @@ impl Machine {
         self.tasks[task as usize].depth.get()
     }
 
+    #[cold]
     fn stack(&self, task: TaskId) -> Vec<Func> {
         let t = &self.tasks[task as usize];
         t.stack.iter().take(t.depth.get() as usize).map(Cell::get).collect()
@@ -284,15 +295,15 @@ impl Machine {
     }
 
     /// The only door through which a step is announced.
-    pub(super) fn announce(&self, site: Site, touch: [Touch; 3], wait: Wait) {
+    pub(super) fn announce(&self, site: Site, touch: &[Touch; 3], wait: Wait) {
         let task = self.current.get();
         let (t, bit) = (&self.tasks[task as usize], 1 << task);
         t.site.set(site);
-        t.touch.set(touch);
+        t.touch.set(*touch);
         t.wait.set(wait);
         t.redraws.set(0);
         t.n.set(t.n.get() + 1);
-        self.signatures[task as usize].set(Touch::signature(&touch));
+        self.signatures[task as usize].set(Touch::signature(touch));
         self.drawn.set(self.drawn.get() & !bit);
         self.awake.set(self.awake.get() | bit);
         if wait == Wait::Ready {
@@ -364,6 +375,7 @@ impl Machine {
 
     /// Sets a word that somebody can wait for.
     pub(super) fn set_word(&self, word: u8, value: u32) {
+        self.also.add(obj::word(word));
         self.words[word as usize].set(value);
         self.recheck(self.others(), |wait| wait == Wait::Event(word));
     }
@@ -437,13 +449,13 @@ pub(crate) struct Entered<'k> {
 }
 
 impl<'k> Entered<'k> {
-    #[track_caller]
-    pub(crate) fn new(machine: &'k Machine, path: &'static str) -> Entered<'k> {
+    #[inline]
+    pub(crate) fn new(machine: &'k Machine, func: Func) -> Entered<'k> {
         let task = machine.current.get();
         let t = &machine.tasks[task as usize];
         let depth = t.depth.get();
         if let Some(slot) = t.stack.get(depth as usize) {
-            slot.set(Func { path, site: Site::here() });
+            slot.set(func);
         }
         t.depth.set(depth + 1);
         Entered { machine, task }
@@ -451,6 +463,7 @@ impl<'k> Entered<'k> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         let depth = &self.machine.tasks[self.task as usize].depth;
         depth.set(depth.get().saturating_sub(1));

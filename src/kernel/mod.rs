@@ -29,8 +29,12 @@ pub(crate) use workqueue::*;
 /// Names the modelled function for call traces: first statement of its body.
 macro_rules! enter {
     ($k:expr) => {
-        fn here() {}
-        let _entered = $crate::kernel::Entered::new($k, std::any::type_name_of_val(&here));
+        fn here() -> &'static str {
+            std::any::type_name_of_val(&here)
+        }
+        static FUNC: $crate::trace::FuncDesc =
+            $crate::trace::FuncDesc { path: $crate::trace::FuncPath::Item(here), site: $crate::trace::Site::here() };
+        let _entered = $crate::kernel::Entered::new($k, $crate::trace::Func(&FUNC));
     };
 }
 pub(crate) use enter;

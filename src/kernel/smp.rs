@@ -42,6 +42,7 @@ pub(crate) fn irqs_disabled(k: &Machine) -> bool {
 
 /// An instruction translates and accesses memory in two steps; interrupts are taken behind it.
 pub(crate) fn instruction_begin(k: &Machine) {
+    k.also.add(obj::irq(k.current()));
     k.cpus[k.current() as usize].in_instruction.set(true);
 }
 
@@ -54,8 +55,10 @@ pub(crate) fn instruction_end(k: &Machine) {
 /// The CPU acts on what it could not act on before, and whoever waited for it goes on.
 fn acknowledge(k: &Machine) {
     let task = k.current();
+    k.also.add(obj::irq(task));
     let pages = k.cpus[task as usize].flush_pending.take();
     if pages != 0 {
+        k.also.add(obj::tlb(task));
         flush_now(k, task, pages);
     }
     k.ack(task);

@@ -3,54 +3,128 @@
 
 use super::machine::{Machine, Wait};
 use crate::trace::{Access, Obj, Site};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// One object of an announced access.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Touch {
-    pub(crate) obj: Obj,
-    pub(crate) access: Access,
-}
+/// One object of an announced access, as one word: every step moves three of them around.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Touch(u32);
 
 impl Default for Touch {
+    #[inline]
     fn default() -> Touch {
-        Touch { obj: Obj::NONE, access: Access::Read }
+        Touch::NONE
     }
 }
 
 impl Touch {
-    pub(crate) const fn read(obj: Obj) -> Touch {
-        Touch { obj, access: Access::Read }
+    /// Nothing.
+    pub(crate) const NONE: Touch = Touch::read(Obj::NONE);
+
+    #[inline]
+    pub(crate) const fn new(obj: Obj, access: Access) -> Touch {
+        Touch((obj.first as u32) << 16 | (obj.count as u32) << 8 | access as u32)
     }
+    #[inline]
+    pub(crate) const fn read(obj: Obj) -> Touch {
+        Touch::new(obj, Access::Read)
+    }
+    #[inline]
     pub(crate) const fn write(obj: Obj) -> Touch {
-        Touch { obj, access: Access::Write }
+        Touch::new(obj, Access::Write)
     }
 
-    /// A bit for every object, many objects a bit: accesses without a bit in common do not conflict.
+    #[inline]
+    pub(crate) const fn obj(self) -> Obj {
+        Obj { first: (self.0 >> 16) as u16, count: (self.0 >> 8) as u8 }
+    }
+
+    #[inline]
+    pub(crate) const fn access(self) -> Access {
+        match self.0 as u8 {
+            0 => Access::Read,
+            1 => Access::Write,
+            _ => Access::Commute,
+        }
+    }
+
+    /// Accesses whose signatures have no bit in common do not conflict.
     #[inline]
     pub(crate) fn signature(touch: &[Touch; 3]) -> u64 {
-        let bits = |t: &Touch| match t.obj.count {
-            0 => 0,
-            1 => u64::rotate_left(1, t.obj.first.into()),
-            nr @ 2..64 => u64::rotate_left((1 << nr) - 1, t.obj.first.into()),
-            _ => u64::MAX,
-        };
-        touch.iter().fold(0, |set, t| set | bits(t))
+        let [first, rest @ ..] = touch;
+        match rest {
+            [Touch::NONE, Touch::NONE] => first.obj().signature(),
+            [second, third] => first.obj().signature() | second.obj().signature() | third.obj().signature(),
+        }
     }
 
     /// Whether a step that announced this may touch `obj` so.
     fn permits(self, obj: Obj, access: Access) -> bool {
-        let enough = self.access == Access::Write || self.access == access;
-        enough && self.obj.first <= obj.first && obj.first + obj.count <= self.obj.first + self.obj.count
+        let enough = self.access() == Access::Write || self.access() == access;
+        enough && self.obj().covers(obj)
     }
 
     /// Whether the order of the two accesses can matter.
     #[inline]
     pub(crate) fn conflicts(self, other: Touch) -> bool {
-        let harmless = self.access == other.access && self.access != Access::Write;
-        !harmless && self.obj.overlaps(other.obj)
+        let harmless = self.0 as u8 == other.0 as u8 && self.0 as u8 != Access::Write as u8;
+        !harmless && self.obj().overlaps(other.obj())
+    }
+}
+
+/// What a step touches without having announced it: a lock it releases, a word it sets, its CPU that
+/// takes interrupts again.  A pending access that conflicts with it is drawn again like any other.
+pub(super) struct Unannounced {
+    objs: [Cell<Obj>; 8],
+    nr: Cell<u8>,
+    signature: Cell<u64>,
+}
+
+impl Default for Unannounced {
+    fn default() -> Unannounced {
+        Unannounced { objs: [const { Cell::new(Obj::NONE) }; 8], nr: Cell::new(0), signature: Cell::new(0) }
+    }
+}
+
+impl Unannounced {
+    #[inline]
+    pub(super) fn clear(&self) {
+        self.nr.set(0);
+        self.signature.set(0);
+    }
+
+    #[inline]
+    pub(super) fn add(&self, obj: Obj) {
+        let nr = self.nr.get();
+        let signature = match self.objs.get(nr as usize) {
+            Some(slot) => {
+                slot.set(obj);
+                self.nr.set(nr + 1);
+                obj.signature()
+            }
+            None => {
+                // What does not fit is taken to be everything.
+                self.nr.set(u8::MAX);
+                u64::MAX
+            }
+        };
+        self.signature.set(self.signature.get() | signature);
+    }
+
+    /// As [`Touch::signature`].
+    #[inline]
+    pub(super) fn signature(&self) -> u64 {
+        self.signature.get()
+    }
+
+    /// Whether its order with a pending access can matter.
+    pub(super) fn conflicts(&self, pending: &[Touch; 3]) -> bool {
+        match self.objs.get(..self.nr.get() as usize) {
+            Some(objs) => objs.iter().any(|obj| pending.iter().any(|p| Touch::write(obj.get()).conflicts(*p))),
+            None => true,
+        }
     }
 }
 
@@ -75,7 +149,7 @@ impl<R, F: FnOnce() -> R + Unpin> Future for Step<'_, F> {
         let step = self.get_mut();
         if !step.armed {
             step.armed = true;
-            step.machine.announce(step.site, step.touch, step.wait);
+            step.machine.announce(step.site, &step.touch, step.wait);
             return Poll::Pending;
         }
         let act = step.act.take().expect("a step is taken once");
@@ -88,7 +162,7 @@ impl Machine {
     #[track_caller]
     #[inline]
     pub(crate) fn step<R, F: FnOnce() -> R + Unpin>(&self, obj: Obj, access: Access, act: F) -> Step<'_, F> {
-        self.step_on([Touch { obj, access }, Touch::default(), Touch::default()], Wait::Ready, act)
+        self.step_on([Touch::new(obj, access), Touch::default(), Touch::default()], Wait::Ready, act)
     }
 
     /// Lockless-visible state says which object it belongs to: the present step must have announced all

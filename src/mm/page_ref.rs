@@ -14,7 +14,7 @@ use std::future::Future;
 fn head_step<R>(k: &Kernel, pfn: Pfn, access: Access, act: impl FnOnce(Pfn) -> R + Unpin) -> impl Future<Output = R> {
     let head = k.compound_head(pfn);
     let tail = if head == pfn { Touch::default() } else { Touch::read(obj::page(pfn, 1)) };
-    let touch = [Touch { obj: obj::page(head, 1), access }, tail, Touch::default()];
+    let touch = [Touch::new(obj::page(head, 1), access), tail, Touch::default()];
     k.step_on(touch, Wait::Ready, move || act(head))
 }
 

@@ -66,7 +66,7 @@ async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
         (false, None) => (obj::pmd(mm, pmdp.i), Obj::NONE),
     };
     let leaf = if expect_pmd.is_leaf() { Access::Write } else { Access::Read };
-    let touch = [Touch::write(obj::tlb(cpu)), Touch { obj: pmd_obj, access: leaf }, Touch::write(pte_obj)];
+    let touch = [Touch::write(obj::tlb(cpu)), Touch::new(pmd_obj, leaf), Touch::write(pte_obj)];
     k.step_on(touch, Wait::Ready, || {
         if let Some(entry) = hit(k) {
             instruction_begin(k);

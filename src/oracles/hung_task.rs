@@ -27,22 +27,27 @@ impl Oracle for HungTask {
         match r.event {
             Event::LockAcquire { .. } | Event::MightSleep => self.waits[r.task as usize] = Some(r.func),
             Event::LockAcquired { .. } => self.waits[r.task as usize] = None,
-            Event::Deadlock { tasks } => {
-                let blocked = |task: &u8| tasks >> task & 1 != 0;
-                let all: Vec<_> = (0..NR_TASKS as u8).filter(blocked).collect();
-                let func = all.iter().find_map(|&task| self.waits[task as usize]).unwrap_or(r.func);
-                let names: Vec<_> = all
-                    .iter()
-                    .map(|&task| {
-                        let place = self.waits[task as usize].map_or("a function that is not known", |f| f.name());
-                        format!("task {task} in {place}")
-                    })
-                    .collect();
-                let message = format!("nobody can run: {} wait for ever", names.join(", "));
-                found.add(Violation::new("hung_task", "deadlock", r, message).blame(func));
-            }
+            Event::Deadlock { tasks } => found.add(self.deadlock(r, tasks)),
             _ => {}
         }
+    }
+}
+
+impl HungTask {
+    #[cold]
+    fn deadlock(&self, r: &Record, tasks: u16) -> Violation {
+        let blocked = |task: &u8| tasks >> task & 1 != 0;
+        let all: Vec<_> = (0..NR_TASKS as u8).filter(blocked).collect();
+        let func = all.iter().find_map(|&task| self.waits[task as usize]).unwrap_or(r.func);
+        let names: Vec<_> = all
+            .iter()
+            .map(|&task| {
+                let place = self.waits[task as usize].map_or("a function that is not known", |f| f.name());
+                format!("task {task} in {place}")
+            })
+            .collect();
+        let message = format!("nobody can run: {} wait for ever", names.join(", "));
+        Violation::new("hung_task", "deadlock", r, message).blame(func)
     }
 }
 

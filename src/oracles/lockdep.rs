@@ -14,7 +14,7 @@
 use super::{Findings, Oracle, Violation};
 use crate::kernel::{LockClass, LockKind, lock_class, lock_kind, lock_name};
 use crate::limits::{NR_LOCKS, NR_TASKS};
-use crate::trace::{Event, Func, Record, Site};
+use crate::trace::{Event, Func, Record};
 
 const NR_CLASSES: usize = LockClass::Uring as usize + 1;
 /// Locks of one task that are followed; further ones are not.
@@ -54,7 +54,7 @@ pub(super) struct Lockdep {
 
 impl Default for Lockdep {
     fn default() -> Lockdep {
-        let nothing = Held { lock: 0, class: 0, func: Func { path: "idle", site: Site::here() } };
+        let nothing = Held { lock: 0, class: 0, func: Func::IDLE };
         let mut classes = [LockClass::Mmap; NR_CLASSES];
         let mut sleeping = 0;
         for lock in 0..NR_LOCKS {
@@ -92,6 +92,26 @@ impl Oracle for Lockdep {
 
     #[inline]
     fn event(&mut self, r: &Record, found: &mut Findings) {
+        if r.event.is_locking() {
+            self.locking(r, found);
+        } else if matches!(r.event, Event::CallEnd { .. }) && self.tasks[r.task as usize].nr > 0 {
+            self.held_at_exit(r, r.task, found);
+        }
+    }
+
+    fn quiescent(&mut self, _k: &crate::mm::Kernel, found: &mut Findings) {
+        for task in 0..NR_TASKS as u8 {
+            if let Some(held) = self.tasks[task as usize].held().next() {
+                let event = Event::LockAcquired { lock: held.lock, read: false, try_: false };
+                let r = Record { step: u32::MAX, task, func: held.func, site: held.func.site(), event };
+                self.held_at_exit(&r, task, found);
+            }
+        }
+    }
+}
+
+impl Lockdep {
+    fn locking(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::LockAcquire { lock, .. } => self.acquire(r, lock, found),
             Event::LockAcquired { lock, .. } => {
@@ -117,23 +137,10 @@ impl Oracle for Lockdep {
                 *irqs_off = if off { *irqs_off + 1 } else { irqs_off.saturating_sub(1) };
             }
             Event::MightSleep => self.might_sleep(r, "sleeps", found),
-            Event::CallEnd { .. } if self.tasks[r.task as usize].nr > 0 => self.held_at_exit(r, r.task, found),
             _ => {}
         }
     }
 
-    fn quiescent(&mut self, _k: &crate::mm::Kernel, found: &mut Findings) {
-        for task in 0..NR_TASKS as u8 {
-            if let Some(held) = self.tasks[task as usize].held().next() {
-                let event = Event::LockAcquired { lock: held.lock, read: false, try_: false };
-                let r = Record { step: u32::MAX, task, func: held.func, site: held.func.site, event };
-                self.held_at_exit(&r, task, found);
-            }
-        }
-    }
-}
-
-impl Lockdep {
     fn acquire(&mut self, r: &Record, lock: u8, found: &mut Findings) {
         let class = self.class[lock as usize];
         let task = &self.tasks[r.task as usize];

@@ -259,7 +259,7 @@ mod testing {
     /// An event of a task in a function.
     pub(super) fn record(step: u32, task: u8, path: &'static str, event: Event) -> Record {
         let site = Site::here();
-        Record { step, task, func: Func { path, site }, site, event }
+        Record { step, task, func: Func::by_hand(path), site, event }
     }
 
     /// What an oracle says to events of tasks, a step each, in the function `f`.

@@ -53,12 +53,16 @@ impl StateMap {
     #[inline]
     pub(crate) fn note(&mut self, s: &System, touch: &[Touch; 3], site: Site, depth: u8) {
         let place = site.key() ^ u32::from(depth) << 24;
-        for touch in touch.iter().filter(|t| t.obj.is_watched()) {
-            let state = if let Some(pfn) = touch.obj.pfns().next() {
+        let touch = match touch {
+            [first, Touch::NONE, Touch::NONE] => std::slice::from_ref(first),
+            all => all,
+        };
+        for obj in touch.iter().map(|t| t.obj()).filter(|obj| obj.is_watched()) {
+            let state = if let Some(pfn) = obj.pfns().next() {
                 frame_state(s, Pfn(pfn))
-            } else if let Some((table, i)) = touch.obj.pte_index() {
+            } else if let Some((table, i)) = obj.pte_index() {
                 0x1000 | u32::from(peek_pte(s, table, i).kind())
-            } else if let Some((mm, i)) = touch.obj.pmd_index() {
+            } else if let Some((mm, i)) = obj.pmd_index() {
                 0x2000 | u32::from(peek_pmd(s, PmdPtr { mm, i }).kind())
             } else {
                 continue;

@@ -207,7 +207,7 @@ impl<'t> History<'t> {
             func: func.name(),
             nth: nth.map_or(0, |i| i + 1),
             of: sites.len(),
-            site: last.map_or(func.site, |r| r.site),
+            site: last.map_or(func.site(), |r| r.site),
         }
     }
 

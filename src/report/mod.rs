@@ -76,7 +76,7 @@ impl Report {
     ) -> Report {
         let h = History::new(v, records, stacks, prog);
         let trace = h.call_trace();
-        let nowhere = Place { func: v.func, nth: 0, of: 0, site: v.record.func.site };
+        let nowhere = Place { func: v.func, nth: 0, of: 0, site: v.record.func.site() };
         let place = trace.iter().find(|p| p.func == v.func).copied().unwrap_or(nowhere);
         let task = h.scene().map_or(v.record.task, |r| r.task);
         Report {

@@ -9,7 +9,7 @@ use crate::trace::{Access, Owner, Pfn, Pin, Site, obj};
 const P: Pfn = Pfn(9);
 
 fn func(path: &'static str) -> Func {
-    Func { path, site: Site::here() }
+    Func::by_hand(path)
 }
 
 /// A trace under construction.
@@ -23,7 +23,7 @@ impl Story {
     #[track_caller]
     fn event(&mut self, step: u32, task: u8, stack: &[Func], event: Event) -> &mut Story {
         let site = Site::here();
-        let func = stack.last().copied().unwrap_or(Func { path: "idle", site });
+        let func = stack.last().copied().unwrap_or(Func::IDLE);
         self.records.push(Record { step, task, func, site, event });
         self.stacks.push(stack.to_vec());
         self

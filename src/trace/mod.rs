@@ -13,21 +13,60 @@ pub use site::Site;
 
 use std::cell::{Cell, RefCell};
 
-/// A modelled function a task is inside of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Func {
-    /// `std::any::type_name` of an item inside of it; [`Func::name`] has the kernel's name.
-    pub path: &'static str,
+/// The path of an item inside a modelled function; [`Func::name`] has the kernel's name.
+#[derive(Debug)]
+pub enum FuncPath {
+    /// What `std::any::type_name` says, which no constant can have yet.
+    Item(fn() -> &'static str),
+    /// The path itself.
+    Text(&'static str),
+}
+
+/// What a [`Func`] refers to: one static a modelled function, made by `enter!`.
+#[derive(Debug)]
+pub struct FuncDesc {
+    /// Which function.
+    pub path: FuncPath,
     /// Where it begins.
     pub site: Site,
 }
 
+/// A modelled function a task is inside of.
+#[derive(Clone, Copy, Debug)]
+pub struct Func(pub &'static FuncDesc);
+
 impl Func {
+    /// No modelled function.
+    pub const IDLE: Func = Func(&FuncDesc { path: FuncPath::Text("idle"), site: Site::here() });
+
     /// The kernel's name of the function.
     pub fn name(&self) -> &'static str {
-        func_name(self.path)
+        func_name(match self.0.path {
+            FuncPath::Item(path) => path(),
+            FuncPath::Text(path) => path,
+        })
+    }
+
+    /// A function made by hand.
+    #[cfg(test)]
+    #[track_caller]
+    pub(crate) fn by_hand(path: &'static str) -> Func {
+        Func(Box::leak(Box::new(FuncDesc { path: FuncPath::Text(path), site: Site::here() })))
+    }
+
+    /// Where it begins.
+    pub fn site(self) -> Site {
+        self.0.site
     }
 }
+
+impl PartialEq for Func {
+    fn eq(&self, other: &Func) -> bool {
+        self.site() == other.site() && self.name() == other.name()
+    }
+}
+
+impl Eq for Func {}
 
 /// The last path segment that is not a closure or `enter!`'s own item.
 pub fn func_name(path: &'static str) -> &'static str {
@@ -68,15 +107,30 @@ impl Trace {
         self.stacks.borrow_mut().clear();
     }
 
+    #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.on.get()
     }
 
-    pub(crate) fn push(&self, record: Record, stack: impl FnOnce() -> Vec<Func>) {
+    #[inline]
+    pub(crate) fn push(&self, record: Record) {
         self.records.borrow_mut().push(record);
-        if self.keep.get() {
-            self.stacks.borrow_mut().push(stack());
-        }
+    }
+
+    /// Whether the call stack of each record is wanted.
+    #[inline]
+    pub(crate) fn keeps(&self) -> bool {
+        self.keep.get()
+    }
+
+    pub(crate) fn push_stack(&self, stack: Vec<Func>) {
+        self.stacks.borrow_mut().push(stack);
+    }
+
+    /// Whether nothing happened since the last [`Trace::drain`].
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.records.borrow().len() == self.seen.get()
     }
 
     /// Feeds every record not yet drained to `f`.

@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Obj {
     pub(crate) first: u16,
-    pub(crate) count: u16,
+    pub(crate) count: u8,
 }
 
 /// First object and number of objects of every class, in one table.
@@ -53,7 +53,7 @@ classes! {
 }
 
 const fn obj(class: Class, index: usize, count: usize) -> Obj {
-    Obj { first: FIRST[class as usize] + index as u16, count: count as u16 }
+    Obj { first: FIRST[class as usize] + index as u16, count: count as u8 }
 }
 
 /// `struct page` of `count` frames: refcount, pincount, owner, generation.
@@ -203,7 +203,24 @@ impl Obj {
 
     #[inline]
     pub(crate) const fn overlaps(self, other: Obj) -> bool {
-        self.first < other.first + other.count && other.first < self.first + self.count
+        self.first < other.end() && other.first < self.end()
+    }
+
+    #[inline]
+    const fn end(self) -> u16 {
+        self.first + self.count as u16
+    }
+
+    #[inline]
+    pub(crate) const fn covers(self, other: Obj) -> bool {
+        self.first <= other.first && other.end() <= self.end()
+    }
+
+    /// A bit for every object, many objects a bit: ranges without a bit in common do not overlap.
+    #[inline]
+    pub(crate) const fn signature(self) -> u64 {
+        debug_assert!(self.count < 64, "a step touches fewer objects of a class than a signature has bits");
+        ((1 << self.count) - 1u64).rotate_left(self.first as u32)
     }
 
     /// Whether it may be a frame or an entry of a page table; a cheap test to be made first.
@@ -219,7 +236,7 @@ impl Obj {
         if self.count == 0 || self.first >= end {
             return 0..0;
         }
-        (self.first / 2) as u8..((self.first + self.count).min(end).div_ceil(2)) as u8
+        (self.first / 2) as u8..(self.end().min(end).div_ceil(2)) as u8
     }
 
     /// The entry of a page table the range begins with.

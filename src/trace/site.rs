@@ -14,7 +14,8 @@ pub struct Site(&'static Location<'static>);
 impl Site {
     /// The caller's place.
     #[track_caller]
-    pub fn here() -> Site {
+    #[inline]
+    pub const fn here() -> Site {
         Site(Location::caller())
     }
 

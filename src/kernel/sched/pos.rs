@@ -31,15 +31,122 @@ impl Schedule for Pos {
 
     #[inline]
     fn taken(&mut self, k: &Machine, task: TaskId, touch: &[Touch; 3], active: u16) {
-        let signature = Touch::signature(touch);
-        for t in tasks(active & !(1 << task)) {
+        let signature = Touch::signature(touch) | k.also.signature();
+        for t in tasks(active & k.awake() & !(1 << task)) {
             if signature & k.signatures[t as usize].get() == 0 {
                 continue;
             }
             let pending = k.tasks[t as usize].touch.get();
-            if touch.iter().any(|a| pending.iter().any(|b| a.conflicts(*b))) {
+            if touch.iter().any(|a| pending.iter().any(|b| a.conflicts(*b))) || k.also.conflicts(&pending) {
                 k.redraw(t);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixes::FixSet;
+    use crate::kernel::*;
+    use crate::trace::{Access, obj};
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    const A: Lock = Lock::new(LockClass::Pool, 0);
+    const B: Lock = Lock::new(LockClass::Pool, 1);
+
+    fn machine() -> Machine {
+        let k = Machine::new(FixSet::newest());
+        k.reset(FixSet::newest(), Draw::Pos { seed: 1 });
+        k
+    }
+
+    /// How often an access of task 1 is drawn again by the last of so many steps of task 0, before
+    /// which it was announced.
+    fn redraws(k: &Machine, steps: u32, mover: impl Future, pending: impl Future) -> u16 {
+        let (mut mover, mut pending) = (pin!(mover), pin!(pending));
+        let mut context = Context::from_waker(Waker::noop());
+        k.set_current(0);
+        assert!(mover.as_mut().poll(&mut context).is_pending());
+        for left in (0..steps).rev() {
+            if left == 0 {
+                k.set_current(1);
+                assert!(pending.as_mut().poll(&mut context).is_pending());
+            }
+            let (touch, _) = k.pending(0);
+            k.begin_step(0);
+            let _ = mover.as_mut().poll(&mut context);
+            Pos.taken(k, 0, &touch, 0b11);
+        }
+        k.tasks[1].redraws.get()
+    }
+
+    async fn lock_and_unlock(k: &Machine) {
+        spin_lock(k, A).await;
+        k.step(obj::counter(0), Access::Write, || ()).await;
+        spin_unlock(k, A);
+        k.step(obj::counter(0), Access::Write, || ()).await;
+    }
+
+    #[test]
+    fn a_trylock_is_drawn_again_when_the_lock_is_released() {
+        let with = |steps, lock| {
+            let k = machine();
+            redraws(&k, steps, lock_and_unlock(&k), trylock(&k, lock))
+        };
+        assert_eq!(with(2, A), 1, "the step that ends with the release");
+        assert_eq!(with(2, B), 0, "another lock");
+        assert_eq!(with(3, A), 0, "what a step touched is forgotten behind it");
+    }
+
+    /// Task 0 has interrupts off for a step, inside of another such section if `nested`.
+    async fn irqs_off(k: &Machine, nested: bool) {
+        if nested {
+            local_irq_save(k).await;
+        }
+        local_irq_save(k).await;
+        k.step(obj::counter(0), Access::Write, || ()).await;
+        local_irq_restore(k);
+        k.step(obj::counter(0), Access::Write, || ()).await;
+    }
+
+    #[test]
+    fn a_flush_is_drawn_again_when_interrupts_go_on() {
+        let k = machine();
+        assert_eq!(redraws(&k, 2, irqs_off(&k, false), flush_tlb_others(&k, || 1, 1)), 1);
+        let k = machine();
+        assert_eq!(redraws(&k, 3, irqs_off(&k, true), flush_tlb_others(&k, || 1, 1)), 0, "they stay off");
+        let k = machine();
+        assert_eq!(redraws(&k, 2, irqs_off(&k, false), k.step(obj::irq(1), Access::Read, || ())), 0, "another CPU");
+    }
+
+    #[test]
+    fn a_look_at_a_word_is_drawn_again_when_it_is_set() {
+        let with = |word| {
+            let k = machine();
+            let waker = async {
+                k.step(obj::counter(0), Access::Write, || ()).await;
+                wake_up(&k, WORD_BIO);
+            };
+            redraws(&k, 1, waker, word_is_set(&k, word))
+        };
+        assert_eq!(with(WORD_BIO), 1);
+        assert_eq!(with(WORD_BIO + 1), 0);
+    }
+
+    #[test]
+    fn more_than_is_remembered_conflicts_with_everything() {
+        let with = |words| {
+            let k = machine();
+            let waker = async {
+                k.step(obj::counter(0), Access::Write, || ()).await;
+                (0..words).for_each(|word| wake_up(&k, word));
+            };
+            redraws(&k, 1, waker, trylock(&k, A))
+        };
+        assert_eq!(with(8), 0);
+        assert_eq!(with(9), 1);
     }
 }
