@@ -109,6 +109,18 @@ fixes! {
         "6c287605fd56 mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
         "a write fault reuses an exclusive anonymous page however often it is referenced",
         on "newest";
+    ForkEarlyCow = "fork-early-cow", Upstream, (5, 9),
+        "70e806e4e645 mm: Do early cow for pinned pages during fork() for ptes; 008cfe4418b3 mm: Introduce mm_struct.has_pinned",
+        "fork gives the child a copy of a page that may be pinned, and the parent keeps it",
+        on "newest";
+    GupFastForkSeq = "gup-fast-fork-seq", Upstream, (5, 11),
+        "57efa1fe5957 mm/gup: prevent gup_fast from racing with COW during fork",
+        "GUP-fast gives back what it pinned while a fork was write-protecting",
+        on "newest";
+    GupUnshare = "gup-unshare", Upstream, (5, 19),
+        "a7f226604170 mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared anonymous page",
+        "a pin for reading gets a page of its own, not one that the next write would copy",
+        on "newest";
     TtmPoolClear = "ttm-pool-clear", Upstream, (5, 11),
         "811ee9dff580 drm/ttm: make sure pool pages are cleared",
         "pages are cleared as they go into a TTM pool",
@@ -192,6 +204,10 @@ fixes! {
         "ttm_bo_vm_insert_huge() of v5.7 to v5.15 looks at neither the end of the area nor the offset's alignment",
         "a huge entry of TTM lies inside its area, aligned as the object is",
         on "v5.12";
+    ForkSnapshot = "fork-snapshot", Open, (never),
+        "mm/memory: ensure fork child sees coherent memory snapshot (Horn, June 2025)",
+        "fork stops writes to a page before it copies it for the child",
+        on "v7.2";
 
     TtmMoveNoUnmap = "ttm-move-no-unmap", Mutant, (never),
         "Z24a", "a move leaves the mappings of the old placement",

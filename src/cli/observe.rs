@@ -95,6 +95,7 @@ fn use_text(kind: UseKind, value: u8) -> Option<String> {
         UseKind::DmaRead => "device reads",
         UseKind::DmaWrite => "device writes",
         UseKind::KernelRead => "reads",
+        UseKind::Copy => "copies",
         UseKind::KernelWrite => "writes",
         UseKind::Put => return None,
     };

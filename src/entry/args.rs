@@ -147,6 +147,8 @@ numbers! {
     Block(u8) = ArgKind::Num { min: 0, max: NR_BLOCKS as u16 - 1 }, |b| b;
     /// log2 of a number of pages.
     Order(u8) = ArgKind::Num { min: 0, max: MAX_ORDER as u16 }, |b| b;
+    /// A user task.
+    Task(u8) = ArgKind::Num { min: 0, max: NR_USER_TASKS as u16 - 1 }, |b| b;
     /// Which allocation fails.
     Nth(u8) = ArgKind::Num { min: 1, max: 16 }, |b| b + 1;
     /// How often.
@@ -188,6 +190,10 @@ words! {
     Advice {
         /// MADV_DONTNEED.
         Dontneed = "dontneed",
+        /// MADV_DONTFORK.
+        Dontfork = "dontfork",
+        /// MADV_DOFORK.
+        Dofork = "dofork",
     }
     /// How the CPU maps pages of a buffer object.
     Caching {

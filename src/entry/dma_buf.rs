@@ -70,7 +70,7 @@ pub(super) async fn dma_buf_mmap(s: &System, buf: DmaBuf, addr: Addr, len: Len, 
     let sharing = if map == Sharing::Shared { VmFlags::SHARED } else { VmFlags::empty() };
     let flags = VmFlags::READ | VmFlags::WRITE | VmFlags::MAYWRITE | sharing;
     let mm = s.current_mm();
-    let vma = Vma { mm, start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, ops: None };
+    let vma = Vma { mm, start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, anon_vma: false, ops: None };
     down_write(s, mmap_lock(mm)).await;
     let ret = dma_buf::mmap_region(s, &file, vma).await;
     up_write(s, mmap_lock(mm));

@@ -40,7 +40,8 @@ pub(super) async fn mmap(s: &System, addr: Addr, len: Len, prot: Prot, map_type:
     };
     let flags = vm_prot(prot) | VmFlags::MAYWRITE | sharing;
     let end = end_of(addr, len)?;
-    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping, pgoff: 0, ops: None }).await
+    let pgoff = if mapping == NO_MAPPING { addr.0 } else { 0 };
+    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping, pgoff, anon_vma: false, ops: None }).await
 }
 
 pub(super) async fn munmap(s: &System, addr: Addr, len: Len) -> Ret {
@@ -65,9 +66,13 @@ pub(super) async fn mprotect(s: &System, addr: Addr, len: Len, prot: Prot) -> Re
 
 pub(super) async fn madvise(s: &System, addr: Addr, len: Len, advice: Advice) -> Ret {
     enter!(s);
-    match advice {
-        Advice::Dontneed => madvise::madvise_dontneed(s, addr.0, end_of(addr, len)?).await.map(|()| 0),
-    }
+    let (start, end) = (addr.0, end_of(addr, len)?);
+    let ret = match advice {
+        Advice::Dontneed => madvise::madvise_dontneed(s, start, end).await,
+        Advice::Dontfork => madvise::madvise_fork(s, start, end, false).await,
+        Advice::Dofork => madvise::madvise_fork(s, start, end, true).await,
+    };
+    ret.map(|()| 0)
 }
 
 pub(super) async fn load(s: &System, addr: Addr) -> Ret {
@@ -86,6 +91,12 @@ pub(super) async fn execve(s: &System) -> Ret {
     mmap::exec_mmap(s, false).await.map(|()| 0)
 }
 
+/// The other task goes on in a copy of our address space.
+pub(super) async fn fork(s: &System, child: Task) -> Ret {
+    enter!(s);
+    fork::kernel_clone(s, child.0).await.map(|()| child.0.into())
+}
+
 pub(super) async fn ftruncate(s: &System, file: File, len: FileLen) -> Ret {
     enter!(s);
     shmem::shmem_truncate(s, file.0, len.0).await;
@@ -102,5 +113,6 @@ pub(super) async fn devdax_mmap(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);
     let end = end_of(addr, Len(len.0.min(NR_DEVDAX as u8)))?;
     let (flags, ops) = (DAX_VM_FLAGS, Some(std::rc::Rc::new(DevDax) as std::rc::Rc<dyn VmOps>));
-    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, ops }).await
+    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, anon_vma: false, ops })
+        .await
 }

@@ -48,7 +48,16 @@ async fn map_bo(s: &System, bo: u8, addr: Addr, len: Len, sharing: Sharing) -> R
     let flags = VmFlags::READ | VmFlags::WRITE | VmFlags::MAYWRITE | shared;
     let ret = async {
         let end = end_of(addr, len)?;
-        let mut vma = Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, ops: None };
+        let mut vma = Vma {
+            mm: s.current_mm(),
+            start: addr.0,
+            end,
+            flags,
+            mapping: NO_MAPPING,
+            pgoff: 0,
+            anon_vma: false,
+            ops: None,
+        };
         ttm_bo_mmap_obj(s, &s.ttm, bo, &mut vma)?;
         map(s, &vma).await
     };

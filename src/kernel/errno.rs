@@ -30,5 +30,6 @@ errnos! {
     ENODEV = 19, "No such device.";
     EINVAL = 22, "Invalid argument.";
     ENOSPC = 28, "No space left.";
+    EMLINK = 31, "Too many links; inside GUP: the page must be unshared.";
     EOPNOTSUPP = 95, "Operation not supported.";
 }

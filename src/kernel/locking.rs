@@ -58,6 +58,8 @@ lock_classes! {
     Folio("folio_lock", Sleep, NR_FRAMES);
     /// `mapping->i_mmap_rwsem`, by mapping.
     IMmap("i_mmap_rwsem", Sleep, NR_MAPPINGS);
+    /// `anon_vma->rwsem`, by family of address spaces.
+    AnonVma("anon_vma_rwsem", Sleep, NR_MMS);
     /// `mm->page_table_lock`, which also guards pmd entries, by address space.
     Pmd("page_table_lock", Spin, NR_MMS);
     /// The lock of a page table, by table.

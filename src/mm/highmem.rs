@@ -18,7 +18,7 @@ pub(crate) fn kernel_read(k: &Kernel, page: PageRef) -> impl Future<Output = u8>
 pub(crate) fn copy_user_highpage(k: &Kernel, to: PageRef, from: PageRef) -> impl Future<Output = ()> {
     let touch = [Touch::read(obj::data(from.pfn)), Touch::write(obj::data(to.pfn)), Touch::default()];
     k.step_on(touch, Wait::Ready, move || {
-        let value = use_page(k, from, UseKind::KernelRead, None);
+        let value = use_page(k, from, UseKind::Copy, None);
         fill(k, to, value);
     })
 }

@@ -6,11 +6,12 @@
 use super::memory::{PfnT, vm_normal_page_pmd};
 use super::mm_types::*;
 use super::mmu_gather::{MmuGather, flush_tlb_range};
+use super::mmu_notifier::*;
 use super::pgtable::*;
 use crate::fixes::Fix;
 use crate::kernel::{enter, spin_lock, spin_unlock};
 use crate::limits::*;
-use crate::trace::Event;
+use crate::trace::{Event, Notify};
 
 /// Maps a block of page frames with one entry, from a huge fault handler.
 ///
@@ -90,6 +91,8 @@ pub(crate) async fn zap_huge_pmd(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, p: 
 /// Splits a leaf: a driver's is cleared and flushed, and faults again.
 pub(crate) async fn __split_huge_pmd(k: &Kernel, vma: &Vma, p: PmdPtr) {
     enter!(k);
+    let range = MmuNotifierRange::new(Notify::Clear, p.mm, p.base(), p.base() + HPAGE_PMD_NR as u8);
+    mmu_notifier_invalidate_range_start(k, &range).await;
     spin_lock(k, page_table_lock(p.mm)).await;
     if pmdp_get(k, p).is_leaf() {
         pmdp_huge_get_and_clear(k, p).await;
@@ -97,6 +100,7 @@ pub(crate) async fn __split_huge_pmd(k: &Kernel, vma: &Vma, p: PmdPtr) {
         zap_deposited_table(k, p).await;
     }
     spin_unlock(k, page_table_lock(p.mm));
+    mmu_notifier_invalidate_range_end(k, &range).await;
 }
 
 /// Splits the leaf that `va` lies inside of, before an area is cut there.  Linux: split_huge_pmd_address().

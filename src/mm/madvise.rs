@@ -3,8 +3,8 @@
 
 use super::memory::{Zap, zap_page_range_single};
 use super::mm_types::*;
-use super::mmap::find_vma_from;
-use crate::kernel::{Errno, down_read, enter, up_read};
+use super::mmap::*;
+use crate::kernel::{Errno, down_read, down_write, enter, up_read, up_write};
 
 /// MADV_DONTNEED: the contents of pages `start..end` are not needed any more.
 ///
@@ -34,4 +34,34 @@ pub(crate) async fn madvise_dontneed(k: &Kernel, start: u8, end: u8) -> Result<(
     }
     up_read(k, mmap_lock(mm));
     ret
+}
+
+/// MADV_DONTFORK and MADV_DOFORK: whether a child gets pages `start..end`.
+///
+/// # Errors
+/// -EINVAL: MADV_DOFORK of an area that a driver maps (VM_IO); -ENOMEM: not all of the range is
+/// mapped, or too many areas.
+pub(crate) async fn madvise_fork(k: &Kernel, start: u8, end: u8, copy: bool) -> Result<(), Errno> {
+    enter!(k);
+    let mm = k.current_mm();
+    down_write(k, mmap_lock(mm)).await;
+    let ret = madvise_vma_behavior(k, mm, start, end, copy).await;
+    up_write(k, mmap_lock(mm));
+    ret
+}
+
+async fn madvise_vma_behavior(k: &Kernel, mm: u8, start: u8, end: u8, copy: bool) -> Result<(), Errno> {
+    enter!(k);
+    split_vmas(k, mm, start, end).await?;
+    let mut va = start;
+    while va < end {
+        let vma = find_vma(k, mm, va).ok_or(Errno::ENOMEM)?;
+        if copy && vma.flags.contains(VmFlags::IO) {
+            return Err(Errno::EINVAL);
+        }
+        let dontcopy = if copy { VmFlags::empty() } else { VmFlags::DONTCOPY };
+        set_vm_flags(k, &vma, (vma.flags - VmFlags::DONTCOPY) | dontcopy);
+        va = vma.end;
+    }
+    Ok(())
 }

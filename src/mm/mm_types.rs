@@ -3,18 +3,20 @@
 //!
 //! Kept:       what a branch or an oracle reads.
 //! Simplified: one flat array each; an address space is a number, a mapping too.
-//! Left out:   zones, memcg, page->lru, anon_vma.
+//! Simplified: one anon_vma for all address spaces that descend from one another by fork.
+//! Left out:   zones, memcg, page->lru.
 
+pub(crate) use super::mm_struct::*;
 use super::page_alloc::FreeArea;
 pub(crate) use super::page_flags::*;
-use super::pgtable::{PgTable, Pmds};
+use super::pgtable::PgTable;
 use crate::fixes::FixSet;
 use crate::kernel::{Draw, Lock, LockClass, Machine, NR_MAPPINGS};
 use crate::limits::*;
-use crate::trace::{Access, Pfn, obj};
+use crate::trace::Pfn;
 
 use bitflags::bitflags;
-use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::cell::Cell;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -32,6 +34,7 @@ bitflags! {
         const PFNMAP = 32;
         const MIXEDMAP = 64;
         const DONTEXPAND = 128;
+        const DONTCOPY = 256;
     }
 }
 
@@ -74,6 +77,8 @@ pub(crate) struct Vmf {
     /// Faulting page of the address space.
     pub(crate) va: u8,
     pub(crate) write: bool,
+    /// FAULT_FLAG_UNSHARE: somebody wants to pin the page and must not share it.
+    pub(crate) unshare: bool,
     /// The handler may drop mmap_lock and ask for another try.
     pub(crate) allow_retry: bool,
     /// Page of the object.
@@ -112,8 +117,11 @@ pub(crate) struct Vma {
     pub(crate) flags: VmFlags,
     /// vm_file->f_mapping, or [`NO_MAPPING`].
     pub(crate) mapping: u8,
-    /// Page of the mapping that `start` shows; for TTM of the device's address space.
+    /// Page of the mapping that `start` shows; for TTM of the device's address space; of anonymous
+    /// memory the page it began its life as.
     pub(crate) pgoff: u8,
+    /// May hold anonymous pages: vma->anon_vma is set.
+    pub(crate) anon_vma: bool,
     pub(crate) ops: Option<Rc<dyn VmOps>>,
 }
 
@@ -125,6 +133,10 @@ impl Vma {
     pub(crate) fn contains(&self, va: u8) -> bool {
         (self.start..self.end).contains(&va)
     }
+    /// vma->anon_vma.
+    pub(crate) fn anon_vma(&self, k: &Kernel) -> Option<u8> {
+        self.anon_vma.then(|| k.anon_vma(self.mm))
+    }
     /// Anonymous memory.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.mapping == NO_MAPPING && self.ops.is_none()
@@ -133,25 +145,6 @@ impl Vma {
     pub(crate) fn is_special_huge(&self) -> bool {
         self.ops.is_some() && self.flags.intersects(VmFlags::PFNMAP | VmFlags::MIXEDMAP)
     }
-}
-
-/// An address space.
-#[derive(Default)]
-pub(crate) struct Mm {
-    /// mm_users: tasks that run in it.
-    users: Cell<u8>,
-    /// mm_count, as far as it is 0 or not: somebody still takes it down.
-    alive: Cell<bool>,
-    /// Sorted by start.
-    vmas: RefCell<Vec<Vma>>,
-    pub(super) pmds: Pmds,
-    /// Blind counters, which nobody reads before the address space ends.
-    rss_anon: Cell<i32>,
-    rss_file: Cell<i32>,
-    /// Page tables, in tables.
-    pgtables: Cell<i32>,
-    tlb_flush_pending: Cell<u8>,
-    write_protect_seq: Cell<u32>,
 }
 
 /// An address_space: the page cache of a file, or the pages of an exporter.
@@ -169,9 +162,9 @@ pub struct Kernel {
     /// VRAM, which has no struct page.
     pub(super) iomem: [Memory; NR_IOMEM],
     pub(super) free_area: [FreeArea; MAX_ORDER as usize + 1],
-    mms: [Mm; NR_MMS],
+    pub(super) mms: [Mm; NR_MMS],
     /// The address space of each task, `u8::MAX`: none.
-    task_mm: [Cell<u8>; NR_TASKS],
+    pub(super) task_mm: [Cell<u8>; NR_TASKS],
     pub(super) tables: [PgTable; NR_TABLES],
     mappings: [Mapping; NR_MAPPINGS],
     /// The last generation given to a block; one more at each allocation and at each free.
@@ -206,18 +199,7 @@ impl Kernel {
         self.generation.set(0);
         super::page_alloc::mem_init(self);
         super::pgtable::pgtable_cache_init(self);
-        for mm in &self.mms {
-            mm.users.set(0);
-            mm.alive.set(false);
-            mm.vmas.borrow_mut().clear();
-            mm.rss_anon.set(0);
-            mm.rss_file.set(0);
-            mm.pgtables.set(0);
-            mm.tlb_flush_pending.set(0);
-            mm.write_protect_seq.set(0);
-        }
-        self.mms[0].users.set(NR_USER_TASKS as u8);
-        self.mms[0].alive.set(true);
+        super::mm_struct::init_mm(self);
         for (task, mm) in self.task_mm.iter().enumerate() {
             mm.set(if task < NR_USER_TASKS { 0 } else { u8::MAX });
         }
@@ -235,84 +217,6 @@ impl Kernel {
 
     pub(super) fn mm(&self, mm: u8) -> &Mm {
         &self.mms[mm as usize]
-    }
-
-    /// current->mm: nobody else changes it.
-    pub(crate) fn current_mm(&self) -> u8 {
-        self.task_mm[self.current() as usize].get()
-    }
-
-    /// CPUs whose task runs in an address space.
-    pub(crate) fn mm_cpumask(&self, mm: u8) -> u16 {
-        self.assert_announced(obj::tlbs(), Access::Read);
-        (0..NR_TASKS).filter(|&t| self.task_mm[t].get() == mm).fold(0, |set, t| set | 1 << t)
-    }
-
-    /// The current task goes to another address space; its CPU forgets the old one's translations.
-    pub(crate) fn switch_mm(&self, mm: u8) {
-        let task = self.current();
-        self.assert_announced(obj::tlb(task), Access::Write);
-        self.task_mm[task as usize].set(mm);
-        self.cpus[task as usize].tlb.flush_all();
-    }
-
-    /// Begins an address space, for one user; `None`: all are in use.
-    pub(super) fn take_mm(&self) -> Option<u8> {
-        self.assert_announced(obj::mms(), Access::Write);
-        let mm = self.mms.iter().position(|mm| !mm.alive.get())?;
-        self.mms[mm].users.set(1);
-        self.mms[mm].alive.set(true);
-        Some(mm as u8)
-    }
-
-    /// Drops a use of an address space; true: that was the last one.
-    pub(super) fn mm_users_dec_and_test(&self, mm: u8) -> bool {
-        self.assert_announced(obj::mm_users(mm), Access::Write);
-        let users = &self.mm(mm).users;
-        users.set(users.get() - 1);
-        users.get() == 0
-    }
-
-    /// An address space without users ends.
-    pub(super) fn free_mm(&self, mm: u8) {
-        self.assert_announced(obj::mm_users(mm), Access::Write);
-        self.mm(mm).alive.set(false);
-    }
-
-    /// mm->tlb_flush_pending.
-    pub(crate) fn tlb_flush_pending(&self, mm: u8) -> u8 {
-        self.assert_announced(obj::tlb_flush_pending(mm), Access::Read);
-        self.mm(mm).tlb_flush_pending.get()
-    }
-
-    pub(crate) fn tlb_flush_pending_add(&self, mm: u8, delta: i8) {
-        self.assert_announced(obj::tlb_flush_pending(mm), Access::Commute);
-        let pending = &self.mm(mm).tlb_flush_pending;
-        pending.set(pending.get().wrapping_add_signed(delta));
-    }
-
-    /// mm->write_protect_seq: odd while fork write-protects.
-    pub(crate) fn write_protect_seq(&self, mm: u8) -> u32 {
-        self.assert_announced(obj::write_protect_seq(mm), Access::Read);
-        self.mm(mm).write_protect_seq.get()
-    }
-
-    /// The areas of an address space.
-    pub(crate) fn vmas(&self, mm: u8) -> Ref<'_, Vec<Vma>> {
-        self.assert_held(mmap_lock(mm));
-        self.mm(mm).vmas.borrow()
-    }
-
-    /// The areas of an address space, to change them.
-    pub(crate) fn vmas_mut(&self, mm: u8) -> RefMut<'_, Vec<Vma>> {
-        self.assert_held_write(mmap_lock(mm));
-        self.mm(mm).vmas.borrow_mut()
-    }
-
-    /// The areas of an address space, of which the caller may look at those that show `mapping`.
-    pub(crate) fn i_mmap(&self, mapping: u8, mm: u8) -> Ref<'_, Vec<Vma>> {
-        self.assert_held(i_mmap_rwsem(mapping));
-        self.mm(mm).vmas.borrow()
     }
 
     /// i_size_read().
@@ -350,24 +254,6 @@ impl Kernel {
     }
 }
 
-/// add_mm_counter() of the counter that a page belongs to.
-pub(crate) fn add_mm_counter(k: &Kernel, mm: u8, pfn: Pfn, delta: i32) {
-    let n = if k.folio_test_anon(pfn) { &k.mm(mm).rss_anon } else { &k.mm(mm).rss_file };
-    n.set(n.get() + delta);
-}
-
-/// mm_inc_nr_ptes(), mm_dec_nr_ptes().
-pub(crate) fn inc_nr_ptes(k: &Kernel, mm: u8, delta: i32) {
-    let n = &k.mm(mm).pgtables;
-    n.set(n.get() + delta);
-}
-
-/// The address space has ended: anonymous pages, file pages and page tables still counted.  Linux: kernel/fork.c.
-pub(crate) fn check_mm(k: &Kernel, mm: u8) -> (i32, i32, i32) {
-    let m = k.mm(mm);
-    (m.rss_anon.take(), m.rss_file.take(), m.pgtables.take())
-}
-
 /// The lock of an address space's areas.
 pub(crate) fn mmap_lock(mm: u8) -> Lock {
     Lock::new(LockClass::Mmap, mm as usize)
@@ -387,6 +273,10 @@ pub(crate) fn folio_lock(pfn: Pfn) -> Lock {
 /// The lock of a mapping's areas.
 pub(crate) fn i_mmap_rwsem(mapping: u8) -> Lock {
     Lock::new(LockClass::IMmap, mapping as usize)
+}
+/// The lock of the areas that may map a family's anonymous pages.
+pub(crate) fn anon_vma_rwsem(anon_vma: u8) -> Lock {
+    Lock::new(LockClass::AnonVma, anon_vma as usize)
 }
 /// The lock of a mapping's pages.
 pub(crate) fn i_pages(mapping: u8) -> Lock {

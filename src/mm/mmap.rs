@@ -4,16 +4,17 @@
 //! Kept:       an area stays visible to unmap_mapping_range() until its entries are gone.
 //! Left out:   merging, accounting, stacks.
 
+use super::fork::{mm_alloc, mmput};
 use super::huge_memory::vma_adjust_trans_huge;
 use super::memory::{Zap, unmap_page_range};
 use super::mm_types::*;
 use super::mmu_gather::*;
+use super::mmu_notifier::*;
 use super::pgtable::*;
 use crate::fixes::Fix;
 use crate::kernel::{Errno, down_write, enter, spin_lock, spin_unlock, up_write};
 use crate::limits::*;
-use crate::trace::{Access, Event, obj};
-use std::future::Future;
+use crate::trace::{Access, Event, Notify, obj};
 
 /// The area that holds page `va`.  mmap_lock is held.
 pub(crate) fn find_vma(k: &Kernel, mm: u8, va: u8) -> Option<Vma> {
@@ -30,10 +31,23 @@ async fn change_vmas(k: &Kernel, vma: &Vma, change: impl FnOnce(&mut Vec<Vma>)) 
     if vma.mapping != NO_MAPPING {
         down_write(k, i_mmap_rwsem(vma.mapping)).await;
     }
+    if let Some(anon_vma) = vma.anon_vma(k) {
+        down_write(k, anon_vma_rwsem(anon_vma)).await;
+    }
     change(&mut k.vmas_mut(vma.mm));
+    if let Some(anon_vma) = vma.anon_vma(k) {
+        up_write(k, anon_vma_rwsem(anon_vma));
+    }
     if vma.mapping != NO_MAPPING {
         up_write(k, i_mmap_rwsem(vma.mapping));
     }
+}
+
+/// vm_flags_reset(): mmap_lock is held for writing.
+pub(crate) fn set_vm_flags(k: &Kernel, vma: &Vma, flags: VmFlags) {
+    let mut vmas = k.vmas_mut(vma.mm);
+    let slot = vmas.iter_mut().find(|v| v.start == vma.start).expect("the area is in the list");
+    slot.flags = flags;
 }
 
 fn room_for(k: &Kernel, mm: u8) -> Result<(), Errno> {
@@ -119,11 +133,14 @@ async fn unmap_region(k: &Kernel, mm: u8, start: u8, end: u8) {
     let mut closing = [const { None }; MAX_MAP_COUNT];
     let mut va = start;
     let mut vma_pfn = false;
+    let range = MmuNotifierRange::new(Notify::Unmap, mm, start, end);
+    mmu_notifier_invalidate_range_start(k, &range).await;
     while let Some(vma) = find_vma_from(k, mm, va).filter(|vma| vma.start < end) {
         unmap_page_range(k, &mut tlb, &vma, vma.start, vma.end, Zap::ALL).await;
         vma_pfn |= vma.flags.intersects(VmFlags::PFNMAP | VmFlags::MIXEDMAP);
         va = vma.end;
     }
+    mmu_notifier_invalidate_range_end(k, &range).await;
     // Nobody holds a reference for these: once the area is gone from the mapping, an owner that
     // unmaps finds nothing, and frees, while our flush is still to come.
     if vma_pfn && k.fixed(Fix::MmuGatherPfnmapFlush) {
@@ -165,34 +182,13 @@ async fn free_pgtables(k: &Kernel, tlb: &mut MmuGather, start: u8, end: u8) {
 }
 
 /// The last task left: everything goes, and the counters must be even.
-async fn exit_mmap(k: &Kernel, mm: u8) {
+pub(super) async fn exit_mmap(k: &Kernel, mm: u8) {
     enter!(k);
     down_write(k, mmap_lock(mm)).await;
     unmap_region(k, mm, 0, TASK_SIZE as u8).await;
     up_write(k, mmap_lock(mm));
     let (rss_anon, rss_file, pgtables) = check_mm(k, mm);
     k.emit(Event::MmExit { mm, rss_anon, rss_file, pgtables });
-}
-
-/// A new, empty address space.  Linux: kernel/fork.c.
-#[track_caller]
-fn mm_alloc(k: &Kernel) -> impl Future<Output = Option<u8>> {
-    k.step(obj::mms(), Access::Write, || k.take_mm())
-}
-
-/// Drops a use of an address space; the last one takes it down.  Linux: kernel/fork.c.
-async fn mmput(k: &Kernel, mm: u8) {
-    enter!(k);
-    if k.step(obj::mm_users(mm), Access::Write, || k.mm_users_dec_and_test(mm)).await {
-        exit_mmap(k, mm).await;
-        mmdrop(k, mm).await;
-    }
-}
-
-/// Nobody takes it down any more: its number is free.  Linux: kernel/fork.c.
-#[track_caller]
-fn mmdrop(k: &Kernel, mm: u8) -> impl Future<Output = ()> {
-    k.step(obj::mm_users(mm), Access::Write, move || k.free_mm(mm))
 }
 
 /// The current task leaves its address space for a new one, or for none.
@@ -206,10 +202,10 @@ pub(crate) async fn exec_mmap(k: &Kernel, exit: bool) -> Result<(), Errno> {
     let (task, old) = (k.current(), k.current_mm());
     let new = match exit {
         true => u8::MAX,
-        false => mm_alloc(k).await.ok_or(Errno::ENOMEM)?,
+        false => mm_alloc(k, None).await.ok_or(Errno::ENOMEM)?,
     };
     k.step(obj::tlb(task), Access::Write, || {
-        k.switch_mm(new);
+        k.switch_mm(task, new);
         k.emit(Event::TlbFlush { cpu: task, mm: old, start: 0, end: TASK_SIZE as u8 });
     })
     .await;

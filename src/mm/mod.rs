@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The memory manager.  Linux: mm/.
 
+pub(crate) mod fork;
 pub(crate) mod gup;
 pub(crate) mod highmem;
 pub(crate) mod huge_memory;
 pub(crate) mod madvise;
 pub(crate) mod memory;
 pub(crate) mod memremap;
+pub(crate) mod mm_struct;
 pub(crate) mod mm_types;
 pub(crate) mod mmap;
 pub(crate) mod mmu_gather;
+pub(crate) mod mmu_notifier;
 pub(crate) mod mprotect;
 pub(crate) mod mremap;
 pub(crate) mod page_alloc;

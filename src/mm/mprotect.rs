@@ -5,10 +5,12 @@ use super::huge_memory::{__split_huge_pmd, change_huge_pmd};
 use super::mm_types::*;
 use super::mmap::*;
 use super::mmu_gather::flush_tlb_range;
+use super::mmu_notifier::*;
 use super::pgtable::*;
 use crate::fixes::Fix;
 use crate::kernel::{Errno, down_write, enter, spin_lock, spin_unlock, up_write};
 use crate::limits::*;
+use crate::trace::Notify;
 
 /// Changes the protection of pages `start..end`.
 ///
@@ -37,15 +39,11 @@ async fn mprotect_fixup(k: &Kernel, mm: u8, start: u8, end: u8, prot: VmFlags) -
     Ok(())
 }
 
-fn set_vm_flags(k: &Kernel, vma: &Vma, flags: VmFlags) {
-    let mut vmas = k.vmas_mut(vma.mm);
-    let slot = vmas.iter_mut().find(|v| v.start == vma.start).expect("the area is in the list");
-    slot.flags = flags;
-}
-
 /// Changes all entries of an area, then flushes.
 async fn change_protection(k: &Kernel, vma: &Vma, flags: VmFlags) {
     enter!(k);
+    let range = MmuNotifierRange::new(Notify::ProtectionVma, vma.mm, vma.start, vma.end);
+    mmu_notifier_invalidate_range_start(k, &range).await;
     let mut va = vma.start;
     while va < vma.end {
         let p = PmdPtr::of(vma.mm, va);
@@ -66,6 +64,7 @@ async fn change_protection(k: &Kernel, vma: &Vma, flags: VmFlags) {
         }
     }
     flush_tlb_range(k, vma.mm, vma.start, vma.end).await;
+    mmu_notifier_invalidate_range_end(k, &range).await;
 }
 
 async fn change_pte_range(k: &Kernel, table: u8, start: u8, end: u8, flags: VmFlags) {
@@ -75,6 +74,7 @@ async fn change_pte_range(k: &Kernel, table: u8, start: u8, end: u8, flags: VmFl
         let p = PtePtr::of(k, table, va);
         let old = ptep_get(k, p);
         if !old.present() {
+            change_nonpresent_pte(k, p, old).await;
             continue;
         }
         let new = |pte: Pte| {
@@ -86,6 +86,13 @@ async fn change_pte_range(k: &Kernel, table: u8, start: u8, end: u8, flags: VmFl
         }
     }
     spin_unlock(k, ptl(table));
+}
+
+/// A writable page that migrates comes back write-protected.
+async fn change_nonpresent_pte(k: &Kernel, p: PtePtr, old: Pte) {
+    if old.is_migration() && old.write() {
+        set_pte_at(k, p, Pte::migration(old.pfn(), false, k.folio_test_anon(old.pfn()))).await;
+    }
 }
 
 /// Whether an entry may become writable without a fault: shared, or a dirty exclusive page.

@@ -8,10 +8,12 @@ use super::memory::pte_alloc;
 use super::mm_types::*;
 use super::mmap::*;
 use super::mmu_gather::flush_tlb_range;
+use super::mmu_notifier::*;
 use super::pgtable::*;
 use crate::fixes::Fix;
 use crate::kernel::{Errno, down_write, enter, spin_lock, spin_unlock, up_write};
 use crate::limits::*;
+use crate::trace::Notify;
 
 /// Moves `len` pages from `addr` to `new`.
 ///
@@ -55,19 +57,40 @@ async fn move_vma(k: &Kernel, mm: u8, addr: u8, len: u8, new: u8) -> Result<(), 
 /// Moves entries; whoever looks for the pages by their mapping must find them in one place or the other.
 async fn move_page_tables(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8) -> Result<(), Errno> {
     enter!(k);
-    // unmap_mapping_range() visits areas by address: it would pass a lower target before it is filled.
-    let need_rmap_locks = vma.mapping != NO_MAPPING && new < addr;
+    // An rmap walk visits areas by address: it would pass a lower target before it is filled.
+    let need_rmap_locks = new < addr;
+    let range = MmuNotifierRange::new(Notify::Unmap, vma.mm, addr, addr + len);
+    mmu_notifier_invalidate_range_start(k, &range).await;
     if need_rmap_locks {
-        down_write(k, i_mmap_rwsem(vma.mapping)).await;
+        take_rmap_locks(k, vma).await;
     }
     let ret = move_entries(k, vma, addr, new, len).await;
     if need_rmap_locks {
-        up_write(k, i_mmap_rwsem(vma.mapping));
+        drop_rmap_locks(k, vma);
     }
+    mmu_notifier_invalidate_range_end(k, &range).await;
     if !k.fixed(Fix::MremapFlush) {
         flush_tlb_range(k, vma.mm, addr, addr + len).await;
     }
     ret
+}
+
+async fn take_rmap_locks(k: &Kernel, vma: &Vma) {
+    if vma.mapping != NO_MAPPING {
+        down_write(k, i_mmap_rwsem(vma.mapping)).await;
+    }
+    if let Some(anon_vma) = vma.anon_vma(k) {
+        down_write(k, anon_vma_rwsem(anon_vma)).await;
+    }
+}
+
+fn drop_rmap_locks(k: &Kernel, vma: &Vma) {
+    if let Some(anon_vma) = vma.anon_vma(k) {
+        up_write(k, anon_vma_rwsem(anon_vma));
+    }
+    if vma.mapping != NO_MAPPING {
+        up_write(k, i_mmap_rwsem(vma.mapping));
+    }
 }
 
 async fn move_entries(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8) -> Result<(), Errno> {

@@ -32,7 +32,8 @@ pub(crate) fn mem_init(k: &Kernel) {
         let owner = if pfn < ram { Owner::Buddy } else { Owner::Dev };
         let (refcount, flags, head) = ((pfn >= ram).into(), PageFlags::empty(), Pfn(pfn as u8));
         let (mapcount, pincount, order, gen_, mapping) = (0, 0, 0, 0, NO_MAPPING);
-        frame.init(Page { refcount, mapcount, pincount, flags, order, head, gen_, owner, mapping });
+        let index = 0;
+        frame.init(Page { refcount, mapcount, pincount, flags, order, head, gen_, owner, mapping, index });
     }
     k.iomem.iter().for_each(Memory::clear);
     k.free_area.iter().for_each(|a| a.0.set(0));

@@ -19,7 +19,7 @@ use std::cell::Cell;
 bitflags! {
     /// page->flags, as far as somebody reads them.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub(crate) struct PageFlags: u8 {
+    pub(crate) struct PageFlags: u16 {
         /// PG_head: a compound page begins here.
         const HEAD = 1;
         /// Tail of a compound page.
@@ -30,6 +30,20 @@ bitflags! {
         const ANON = 8;
         /// PG_anon_exclusive.
         const ANON_EXCLUSIVE = 16;
+        /// PG_lru: on a list of pages that reclaim looks at.
+        const LRU = 32;
+        /// PG_swapbacked: what it holds must be written to swap before it can go.
+        const SWAPBACKED = 64;
+        /// PG_swapcache.
+        const SWAPCACHE = 128;
+        /// PG_referenced.
+        const REFERENCED = 256;
+        /// PG_active.
+        const ACTIVE = 512;
+        /// PG_writeback: the disk reads it.
+        const WRITEBACK = 1024;
+        /// PG_private: the file system has buffers for it.
+        const PRIVATE = 2048;
     }
 }
 
@@ -58,6 +72,7 @@ pub(crate) struct Frame {
     owner: Cell<Owner>,
     contents: Memory,
     mapping: Cell<u8>,
+    index: Cell<u8>,
 }
 
 /// What a struct page said at one moment, all of it.
@@ -77,8 +92,10 @@ pub(crate) struct Page {
     /// Which allocation, or which free, of all there were; for oracles.
     pub(crate) gen_: u16,
     pub(crate) owner: Owner,
-    /// page->mapping of a page-cache page, or [`NO_MAPPING`].
+    /// page->mapping of a page-cache page, the anon_vma of an anonymous one, or [`NO_MAPPING`].
     pub(crate) mapping: u8,
+    /// page->index: page of the file, or of the address space that first mapped an anonymous page.
+    pub(crate) index: u8,
 }
 
 impl Frame {
@@ -98,6 +115,7 @@ impl Frame {
         self.gen_.set(page.gen_);
         self.owner.set(page.owner);
         self.mapping.set(page.mapping);
+        self.index.set(page.index);
     }
 }
 
@@ -208,14 +226,34 @@ impl Kernel {
         self.frames[pfn.index()].flags.get().contains(PageFlags::ANON)
     }
 
+    /// page_anon_vma() and page->index of an anonymous page.
+    #[expect(dead_code, reason = "for rmap walks")]
+    pub(crate) fn folio_anon_vma(&self, pfn: Pfn) -> (u8, u8) {
+        let frame = &self.frames[pfn.index()];
+        assert!(self.folio_test_anon(pfn));
+        (frame.mapping.get(), frame.index.get())
+    }
+
+    /// SetPageAnonExclusive(), ClearPageAnonExclusive(): under the lock of the page table that maps it.
+    pub(crate) fn set_page_anon_exclusive(&self, pfn: Pfn, exclusive: bool) {
+        let flags = &self.lockless(pfn, Access::Write).flags;
+        flags.set(if exclusive {
+            flags.get() | PageFlags::ANON_EXCLUSIVE
+        } else {
+            flags.get() - PageFlags::ANON_EXCLUSIVE
+        });
+    }
+
     /// PageAnonExclusive(); stays while the lock of the page table that maps it is held.
     pub(crate) fn page_anon_exclusive(&self, pfn: Pfn) -> bool {
         self.frames[pfn.index()].flags.get().contains(PageFlags::ANON_EXCLUSIVE)
     }
 
     /// A page that nobody else sees yet becomes anonymous, mapped once.
-    pub(crate) fn init_anon(&self, pfn: Pfn) {
+    pub(crate) fn init_anon(&self, pfn: Pfn, anon_vma: u8, index: u8) {
         let frame = &self.frames[pfn.index()];
+        frame.mapping.set(anon_vma);
+        frame.index.set(index);
         frame.flags.set(frame.flags.get() | PageFlags::ANON | PageFlags::ANON_EXCLUSIVE);
         frame.mapcount.set(1);
     }
@@ -247,6 +285,7 @@ impl Kernel {
             gen_: f.gen_.get(),
             owner: f.owner.get(),
             mapping: f.mapping.get(),
+            index: f.index.get(),
         }
     }
 

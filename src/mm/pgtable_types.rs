@@ -2,7 +2,8 @@
 //! Entries of page tables, and pointers to them.
 //! Linux: arch/x86/include/asm/pgtable_types.h, pgtable.h, include/linux/pgtable.h.
 //!
-//! Two levels: a pmd entry is none, a table, or a leaf of [`HPAGE_PMD_NR`] pages; a pte is none or a page.
+//! Two levels: a pmd entry is none, a table, or a leaf of [`HPAGE_PMD_NR`] pages; a pte is none, a page, or
+//! says where the page is meanwhile (include/linux/swapops.h): in swap, under migration, poisoned.
 
 use super::mm_types::*;
 use crate::fixes::Fix;
@@ -26,6 +27,14 @@ const LEAF: u32 = 1 << 14;
 const TABLE: u32 = 1 << 15;
 /// PROT_NONE: present to the kernel, not to the MMU.
 const PROTNONE: u32 = 1 << 16;
+/// Not present: the low byte is a swap slot.
+const SWAP: u32 = 1 << 17;
+/// Not present: the page moves elsewhere; WRITE and EXCLUSIVE say what its entry was.
+const MIGRATION: u32 = 1 << 18;
+/// Not present: the page is broken.
+const HWPOISON: u32 = 1 << 19;
+/// pte_swp_exclusive(), or SWP_MIGRATION_READ_EXCLUSIVE.
+const EXCLUSIVE: u32 = 1 << 20;
 
 impl Pte {
     pub(crate) const NONE: Pte = Pte(0);
@@ -62,6 +71,29 @@ impl Pte {
     pub(crate) fn mkdevmap(self, k: &Kernel) -> Pte {
         let devmap = Pte(self.0 | DEVMAP);
         if self.is_leaf() { devmap } else { devmap.mkspecial(k) }
+    }
+    /// make_readable_migration_entry(), make_readable_exclusive_.., make_writable_..
+    pub(crate) fn migration(pfn: Pfn, write: bool, exclusive: bool) -> Pte {
+        Pte(pfn.0 as u32 | MIGRATION).mkwrite(write).mkexclusive(exclusive && !write)
+    }
+    /// make_hwpoison_entry().
+    #[expect(dead_code, reason = "for memory-failure")]
+    pub(crate) fn hwpoison(pfn: Pfn) -> Pte {
+        Pte(pfn.0 as u32 | HWPOISON)
+    }
+    /// pte_swp_mkexclusive(), pte_swp_clear_exclusive().
+    pub(crate) fn mkexclusive(self, exclusive: bool) -> Pte {
+        Pte(if exclusive { self.0 | EXCLUSIVE } else { self.0 & !EXCLUSIVE })
+    }
+    pub(crate) fn is_migration(self) -> bool {
+        self.0 & MIGRATION != 0
+    }
+    pub(crate) fn is_hwpoison(self) -> bool {
+        self.0 & HWPOISON != 0
+    }
+    /// pte_swp_exclusive(), is_readable_exclusive_migration_entry().
+    pub(crate) fn exclusive(self) -> bool {
+        self.0 & EXCLUSIVE != 0
     }
     pub(crate) fn none(self) -> bool {
         self.0 == 0
@@ -105,8 +137,8 @@ impl Pte {
         self.0 & PRESENT != 0 && (!write || self.write())
     }
     /// What distinguishes entries, less whose they are; for search feedback.
-    pub(crate) fn kind(self) -> u8 {
-        (self.0 >> 8) as u8
+    pub(crate) fn kind(self) -> u16 {
+        (self.0 >> 8) as u16
     }
 }
 
@@ -123,6 +155,10 @@ impl fmt::Debug for Pte {
             (DEVMAP, "|devmap"),
             (LEAF, "|huge"),
             (PROTNONE, "|none"),
+            (SWAP, "|swap"),
+            (MIGRATION, "|migration"),
+            (HWPOISON, "|hwpoison"),
+            (EXCLUSIVE, "|exclusive"),
         ] {
             f.write_str(if self.0 & bit != 0 { name } else { "" })?;
         }

@@ -114,7 +114,7 @@ async fn do_user_addr_fault(k: &Kernel, va: u8, write: bool) -> Result<(), Errno
             up_read(k, mmap_lock(mm));
             return Err(Errno::EFAULT);
         };
-        let vmf = Vmf { mm, va, write, allow_retry, pgoff: vma.pgoff_of(va) };
+        let vmf = Vmf { mm, va, write, unshare: false, allow_retry, pgoff: vma.pgoff_of(va) };
         let ret = handle_mm_fault(k, &vma, vmf).await;
         if ret == VmFault::Retry {
             // mmap_lock was dropped on the way.

@@ -94,6 +94,7 @@ fn verb(kind: UseKind) -> &'static str {
         UseKind::DmaRead => "has a device read",
         UseKind::DmaWrite => "has a device write",
         UseKind::KernelRead => "reads",
+        UseKind::Copy => "copies",
         UseKind::KernelWrite => "writes",
         UseKind::Put => "drops a reference of",
     }

@@ -43,13 +43,13 @@ impl Task {
 pub(super) struct Lockdep {
     tasks: [Task; NR_TASKS],
     /// Classes that were taken while one was held, a bit each.
-    after: [u16; NR_CLASSES],
+    after: [u32; NR_CLASSES],
     /// The class of every lock.
     class: [u8; NR_LOCKS],
     /// The classes, by number.
     classes: [LockClass; NR_CLASSES],
     /// Classes that may sleep, a bit each.
-    sleeping: u16,
+    sleeping: u32,
 }
 
 impl Default for Lockdep {
@@ -60,7 +60,7 @@ impl Default for Lockdep {
         for lock in 0..NR_LOCKS {
             let class = lock_class(lock as u8).0;
             classes[class as usize] = class;
-            sleeping |= u16::from(lock_kind(class) == LockKind::Sleep) << class as u8;
+            sleeping |= u32::from(lock_kind(class) == LockKind::Sleep) << class as u8;
         }
         Lockdep {
             tasks: std::array::from_fn(|_| Task { held: [nothing; MAX_HELD], nr: 0, irqs_off: 0 }),
@@ -76,7 +76,7 @@ impl Default for Lockdep {
 const PRIMED: [(LockClass, LockClass); 2] = [(LockClass::Mmap, LockClass::Resv), (LockClass::Resv, LockClass::IMmap)];
 
 /// Classes of which one task may hold several.
-const NESTS: u16 =
+const NESTS: u32 =
     1 << LockClass::Resv as u8 | 1 << LockClass::Pte as u8 | 1 << LockClass::Pmd as u8 | 1 << LockClass::Folio as u8;
 
 impl Oracle for Lockdep {
@@ -207,7 +207,7 @@ impl Lockdep {
     /// Shortest chain of orders seen from one class to another.
     fn path(&self, from: u8, to: u8) -> Option<Vec<u8>> {
         let mut paths = vec![vec![from]];
-        let mut seen = 1u16 << from;
+        let mut seen = 1u32 << from;
         let mut i = 0;
         while i < paths.len() {
             let last = *paths[i].last()?;

@@ -61,9 +61,9 @@ impl StateMap {
             let state = if let Some(pfn) = obj.pfns().next() {
                 frame_state(s, Pfn(pfn))
             } else if let Some((table, i)) = obj.pte_index() {
-                0x1000 | u32::from(peek_pte(s, table, i).kind())
+                0x10_0000 | u32::from(peek_pte(s, table, i).kind())
             } else if let Some((mm, i)) = obj.pmd_index() {
-                0x2000 | u32::from(peek_pmd(s, PmdPtr { mm, i }).kind())
+                0x20_0000 | u32::from(peek_pmd(s, PmdPtr { mm, i }).kind())
             } else {
                 continue;
             };
@@ -79,7 +79,7 @@ impl StateMap {
 
 fn frame_state(s: &System, pfn: Pfn) -> u32 {
     if pfn.index() >= NR_FRAMES {
-        return 0x3000;
+        return 0x30_0000;
     }
     let page = s.peek_page(pfn);
     let owner = match page.owner {

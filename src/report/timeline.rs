@@ -156,7 +156,7 @@ impl Scan {
                 UseKind::Store => (3, format!("store {value} to pfn {pfn}")),
                 UseKind::DmaRead => (3, format!("DMA reads {value} from pfn {pfn}")),
                 UseKind::DmaWrite => (3, format!("DMA writes {value} to pfn {pfn}")),
-                UseKind::KernelRead => (3, format!("read {value} from pfn {pfn}")),
+                UseKind::KernelRead | UseKind::Copy => (3, format!("read {value} from pfn {pfn}")),
                 UseKind::KernelWrite => (3, format!("write {value} to pfn {pfn}")),
                 UseKind::Put => (2, format!("put pfn {pfn}")),
             },

@@ -58,6 +58,8 @@ pub enum UseKind {
     KernelRead,
     /// The kernel writes contents by way of a reference.
     KernelWrite,
+    /// The kernel copies contents to another page: copy on write, fork.
+    Copy,
     /// A reference is dropped.
     Put,
 }
@@ -69,7 +71,7 @@ impl UseKind {
     }
     /// Contents are looked at.
     pub fn is_read(self) -> bool {
-        matches!(self, UseKind::Load | UseKind::DmaRead | UseKind::KernelRead)
+        matches!(self, UseKind::Load | UseKind::DmaRead | UseKind::KernelRead | UseKind::Copy)
     }
 }
 
@@ -82,6 +84,19 @@ pub enum Pin {
     Pin,
     /// FOLL_PIN | FOLL_LONGTERM.
     Longterm,
+}
+
+/// Why entries change.  Linux: include/linux/mmu_notifier.h, enum mmu_notifier_event.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Notify {
+    /// MMU_NOTIFY_UNMAP: munmap, mremap.
+    Unmap,
+    /// MMU_NOTIFY_CLEAR: whatever else takes entries away.
+    Clear,
+    /// MMU_NOTIFY_PROTECTION_VMA: mprotect.
+    ProtectionVma,
+    /// MMU_NOTIFY_PROTECTION_PAGE: fork, writeback.
+    ProtectionPage,
 }
 
 /// A tracepoint.
@@ -143,6 +158,14 @@ pub enum Event {
     TlbFill { cpu: u8, mm: u8, va: u8, pfn: Pfn, gen_: u16, write: bool },
     /// A CPU forgets its translations of `start..end`.
     TlbFlush { cpu: u8, mm: u8, start: u8, end: u8 },
+    /// Secondary MMUs are told that entries of pages `start..end` are about to change (`begin`), or have.
+    Notify { mm: u8, start: u8, end: u8, kind: Notify, begin: bool },
+    /// The present task begins to copy `parent` into the new address space `child`.
+    ForkBegin { parent: u8, child: u8 },
+    /// Page `va` of `parent` is copied at once, whatever is written there from here on.
+    ForkCopy { parent: u8, va: u8 },
+    /// `child` holds what `parent` held, and gets its first thread.
+    ForkEnd { parent: u8, child: u8 },
     /// An address space ends: what its counters say.
     MmExit { mm: u8, rss_anon: i32, rss_file: i32, pgtables: i32 },
 

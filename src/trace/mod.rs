@@ -7,7 +7,7 @@ mod event;
 pub(crate) mod obj;
 mod site;
 
-pub use event::{Access, Event, Owner, Pin, Record, UseKind};
+pub use event::{Access, Event, Notify, Owner, Pin, Record, UseKind};
 pub use obj::{Kref, Obj, Pfn};
 pub use site::Site;
 

@@ -40,8 +40,8 @@ classes! {
     Table: NR_TABLES, "page table";
     Pmd: NR_MMS * PTRS_PER_PMD, "pmd";
     Tlb: NR_TASKS, "tlb";
-    // Three an mm: all write_protect_seqs, then all tlb_flush_pendings, then all mm_users.
-    Mm: NR_MMS * 3, "mm";
+    // Four an mm: all write_protect_seqs, then all tlb_flush_pendings, all mm_users, all has_pinneds.
+    Mm: NR_MMS * 4, "mm";
     // References of things that are no pages: buffer objects, dma-bufs, files.
     Kref: 3 * NR_HANDLES, "kref";
     Irq: NR_TASKS, "irq";
@@ -115,6 +115,10 @@ pub(crate) const fn write_protect_seq(mm: u8) -> Obj {
 /// `mm->tlb_flush_pending`.
 pub(crate) const fn tlb_flush_pending(mm: u8) -> Obj {
     obj(Class::Mm, NR_MMS + mm as usize, 1)
+}
+/// `MMF_HAS_PINNED`.
+pub(crate) const fn has_pinned(mm: u8) -> Obj {
+    obj(Class::Mm, 3 * NR_MMS + mm as usize, 1)
 }
 /// `mm->mm_users`.
 pub(crate) const fn mm_users(mm: u8) -> Obj {
@@ -274,7 +278,12 @@ impl fmt::Display for Obj {
             "pmd" => write!(f, "pmd mm{}:{}", i / PTRS_PER_PMD, i % PTRS_PER_PMD),
             "mm" if self.count > 1 => write!(f, "every mm"),
             "mm" => {
-                write!(f, "mm{} {}", i % NR_MMS, ["write_protect_seq", "tlb_flush_pending", "users"][i / NR_MMS])
+                write!(
+                    f,
+                    "mm{} {}",
+                    i % NR_MMS,
+                    ["write_protect_seq", "tlb_flush_pending", "users", "has_pinned"][i / NR_MMS]
+                )
             }
             name if self.count > 1 => write!(f, "every {name}"),
             name if COUNTS[class] == 1 => write!(f, "{name}"),

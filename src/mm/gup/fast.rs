@@ -7,7 +7,6 @@
 //! put_compound_head().
 
 use super::*;
-use crate::fixes::Fix;
 use crate::kernel::{irqs_disabled, local_irq_restore, local_irq_save};
 use crate::mm::memremap::{get_dev_pagemap, is_zone_device_page};
 use crate::mm::pgtable::*;
@@ -37,6 +36,9 @@ pub(crate) async fn get_user_pages_fast(
 ) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
+    if flags.contains(Foll::PIN) {
+        k.set_has_pinned(mm).await;
+    }
     gup_fast(k, Walk { mm, flags }, start, nr, pages).await;
     let got = pages.len();
     if got == nr {
@@ -50,7 +52,7 @@ pub(crate) async fn get_user_pages_fast(
 
 async fn gup_fast(k: &Kernel, w: Walk, start: u8, nr: u8, pages: &mut Pages) {
     enter!(k);
-    let pin = w.flags.contains(Foll::PIN);
+    let pin = w.flags.contains(Foll::PIN) && k.fixed(Fix::GupFastForkSeq);
     let mut seq = 0;
     if pin {
         seq = k.step(obj::write_protect_seq(w.mm), Access::Read, || k.write_protect_seq(w.mm)).await;
@@ -62,8 +64,11 @@ async fn gup_fast(k: &Kernel, w: Walk, start: u8, nr: u8, pages: &mut Pages) {
     gup_fast_pgd_range(k, w, start, start + nr, pages).await;
     local_irq_restore(k);
     if pin && k.step(obj::write_protect_seq(w.mm), Access::Read, || k.write_protect_seq(w.mm)).await != seq {
-        unpin_user_pages(k, pages, w.flags.pin()).await; // gup_fast_unpin_user_pages()
+        gup_fast_unpin_user_pages(k, pages, w.flags.pin()).await;
         pages.truncate(0);
+    }
+    if w.flags.contains(Foll::PIN) {
+        sanity_check_pinned_pages(k, pages.as_slice());
     }
 }
 
@@ -149,6 +154,10 @@ async fn gup_fast_pte_range(
             entry = pte_gen(k, ptep);
         }
         if !gup_fast_folio_allowed(folio.pfn, w.flags) {
+            gup_put_folio(k, folio, folio, 1, w.flags).await;
+            return false;
+        }
+        if !pte.write() && gup_must_unshare(k, page.pfn, w.flags).await {
             gup_put_folio(k, folio, folio, 1, w.flags).await;
             return false;
         }

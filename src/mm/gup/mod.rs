@@ -5,7 +5,7 @@
 //!             clear-then-look; exact pin counts of compound pages, biased ones of small pages.
 //! Simplified: two page-table levels; the slow path takes one page a round; pages are given back one
 //!             by one; every compound page has an exact pin count (before v5.18 not those of order 1).
-//! Left out:   FOLL_FORCE, unsharing, migration of pages that must not be pinned for long.
+//! Left out:   FOLL_FORCE, migration of pages that must not be pinned for long.
 
 mod fast;
 mod slow;
@@ -17,6 +17,7 @@ use super::mm_types::*;
 use super::page_alloc::free_the_page;
 use super::page_ref::{add, sub_and_test};
 use super::swap::put_page;
+use crate::fixes::Fix;
 use crate::kernel::{Errno, enter};
 use crate::limits::*;
 use crate::trace::{Access, Event, Pfn, Pin, obj};
@@ -134,6 +135,26 @@ pub(crate) fn page_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
     }
 }
 
+/// Whether a pin for reading must not share an anonymous page: its owner's next write would copy it.
+async fn gup_must_unshare(k: &Kernel, pfn: Pfn, flags: Foll) -> bool {
+    let fixed = k.fixed(Fix::GupUnshare) && k.fixed(Fix::WpReuseExclusive);
+    if !fixed || flags.intersection(Foll::WRITE | Foll::PIN) != Foll::PIN || !k.folio_test_anon(pfn) {
+        return false;
+    }
+    k.step(obj::page(pfn, 1), Access::Read, || !k.page_anon_exclusive(pfn)).await
+}
+
+/// A pinned anonymous page is one address space's alone.
+fn sanity_check_pinned_pages(k: &Kernel, pages: &[PageRef]) {
+    let shared =
+        |p: &&PageRef| k.page_gen(p.pfn) == p.gen_ && k.folio_test_anon(p.pfn) && !k.page_anon_exclusive(p.pfn);
+    if k.fixed(Fix::WpReuseExclusive)
+        && let Some(page) = pages.iter().find(shared)
+    {
+        k.emit(Event::Bug { what: "vm-bug-on-pinned-page-shared", pfn: Some(page.pfn) });
+    }
+}
+
 /// Says that `page` was handed out for page `va`; `entry`: the generation that the entry was made for.
 fn record_page(k: &Kernel, pages: &mut Pages, (mm, va): (u8, u8), page: PageRef, entry: u16, flags: Foll) {
     pages.push(page);
@@ -147,12 +168,27 @@ fn record_page(k: &Kernel, pages: &mut Pages, (mm, va): (u8, u8), page: PageRef,
 /// itself, whoever was credited.
 pub(crate) async fn unpin_user_page(k: &Kernel, page: PageRef, pin: Pin) {
     enter!(k);
+    if pin != Pin::Get {
+        sanity_check_pinned_pages(k, &[page]);
+    }
+    unpin_one(k, page, pin).await;
+}
+
+async fn unpin_one(k: &Kernel, page: PageRef, pin: Pin) {
     k.emit(Event::GupUnpin { pfn: page.pfn, took: page.gen_, kind: pin });
     if pin == Pin::Get {
         return put_page(k, page).await;
     }
     let head = k.step(obj::page(page.pfn, 1), Access::Read, || k.compound_head(page.pfn)).await;
     gup_put_folio(k, PageRef { pfn: head, gen_: page.gen_ }, page, 1, Foll::PIN).await;
+}
+
+/// As [`unpin_user_pages`], of pages that a fork may have shared meanwhile: no sanity check.
+async fn gup_fast_unpin_user_pages(k: &Kernel, pages: &Pages, pin: Pin) {
+    enter!(k);
+    for &page in pages.as_slice() {
+        unpin_one(k, page, pin).await;
+    }
 }
 
 /// Gives pages back.

@@ -15,6 +15,9 @@ use crate::mm::pgtable::*;
 pub(crate) async fn get_user_pages(k: &Kernel, start: u8, nr: u8, flags: Foll, pages: &mut Pages) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
+    if flags.contains(Foll::PIN) {
+        k.set_has_pinned(mm).await;
+    }
     down_read(k, mmap_lock(mm)).await;
     let ret = __get_user_pages(k, mm, start, nr, flags, pages).await;
     up_read(k, mmap_lock(mm));
@@ -41,11 +44,14 @@ async fn __get_user_pages(k: &Kernel, mm: u8, start: u8, nr: u8, flags: Foll, pa
 async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef, u16), Errno> {
     check_vma_flags(vma, flags)?;
     loop {
-        if let Some(page) = follow_page_mask(k, vma, va, flags).await? {
-            return Ok(page);
-        }
+        let unshare = match follow_page_mask(k, vma, va, flags).await {
+            Ok(Some(page)) => return Ok(page),
+            Ok(None) => false,
+            Err(Errno::EMLINK) => true,
+            Err(errno) => return Err(errno),
+        };
         // What is faulted in can be gone again before it is looked up: as often as somebody unmaps it.
-        faultin_page(k, vma, va, flags).await?;
+        faultin_page(k, vma, va, flags, unshare).await?;
     }
 }
 
@@ -57,7 +63,8 @@ fn check_vma_flags(vma: &Vma, flags: Foll) -> Result<(), Errno> {
     }
 }
 
-/// The page behind `va`, referenced, and the generation its entry was made for; `None`: it must be faulted in.
+/// The page behind `va`, referenced, and the generation its entry was made for; `None`: it must be
+/// faulted in; -EMLINK: it must be unshared.
 async fn follow_page_mask(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<Option<(PageRef, u16)>, Errno> {
     enter!(k);
     let pmd = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await;
@@ -94,6 +101,10 @@ async fn follow_page_pte(
         return Err(Errno::EEXIST); // to v5.17 -EFAULT for FOLL_GET
     }
     let pfn = pte.pfn();
+    if !dax && !pte.write() && gup_must_unshare(k, pfn, flags).await {
+        spin_unlock(k, ptl(table));
+        return Err(Errno::EMLINK);
+    }
     let head = k.compound_head(pfn);
     let got = try_grab_folio(k, head, flags).await;
     let page = (PageRef { pfn, gen_: k.page_gen(pfn) }, pte_gen(k, p));
@@ -120,10 +131,10 @@ async fn try_grab_folio(k: &Kernel, head: Pfn, flags: Foll) -> bool {
     counted
 }
 
-async fn faultin_page(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(), Errno> {
+async fn faultin_page(k: &Kernel, vma: &Vma, va: u8, flags: Foll, unshare: bool) -> Result<(), Errno> {
     enter!(k);
     let write = flags.contains(Foll::WRITE);
-    let vmf = Vmf { mm: vma.mm, va, write, allow_retry: false, pgoff: vma.pgoff_of(va) };
+    let vmf = Vmf { mm: vma.mm, va, write, unshare, allow_retry: false, pgoff: vma.pgoff_of(va) };
     match handle_mm_fault(k, vma, vmf).await {
         VmFault::Oom => Err(Errno::ENOMEM),
         VmFault::Sigbus => Err(Errno::EFAULT),

@@ -7,6 +7,7 @@ use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock, try
 use crate::mm::highmem::copy_user_highpage;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
+use crate::mm::mmu_notifier::*;
 use crate::mm::page_alloc::*;
 use crate::mm::page_ref::get_page;
 use crate::mm::pgtable::*;
@@ -14,7 +15,7 @@ use crate::mm::rmap::*;
 use crate::mm::shmem::shmem_fault;
 use crate::mm::swap::put_page;
 use crate::mm::uaccess::copy_from_user_inatomic;
-use crate::trace::{Access, Owner, Pfn, obj};
+use crate::trace::{Access, Notify, Owner, Pfn, obj};
 
 /// Handles a fault at `vmf.va` of an area; mmap_lock is held for reading.
 pub(crate) async fn handle_mm_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
@@ -60,20 +61,37 @@ async fn handle_pte_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
         Some(table) => ptep_get_lockless(k, PtePtr::of(k, table, vmf.va)).await,
         None => Pte::NONE,
     };
-    if !pte.present() {
+    if pte.none() {
         return match vma.is_anonymous() {
             true => do_anonymous_page(k, vma, vmf).await,
             false => do_fault(k, vma, vmf).await,
         };
     }
-    if vmf.write && !pte.write() {
+    if !pte.present() {
+        return do_swap_page(k, pte).await;
+    }
+    if (vmf.write || vmf.unshare) && !pte.write() {
         return do_wp_page(k, vma, vmf, pte).await;
     }
     VmFault::NoPage
 }
 
+/// The entry says where the page is meanwhile.
+async fn do_swap_page(k: &Kernel, orig: Pte) -> VmFault {
+    enter!(k);
+    if orig.is_hwpoison() {
+        return VmFault::Sigbus;
+    }
+    // migration_entry_wait(): whoever moves the page holds its lock until all entries are back.
+    let moving = folio_lock(orig.pfn());
+    mutex_lock(k, moving).await;
+    mutex_unlock(k, moving);
+    VmFault::NoPage
+}
+
 async fn do_anonymous_page(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     enter!(k);
+    k.set_vma_anon(vma.mm, vma.start);
     let table = match pte_alloc(k, vmf.mm, vmf.va).await {
         Ok(Some(table)) => table,
         Ok(None) => return VmFault::NoPage,
@@ -96,7 +114,7 @@ async fn map_new_page(k: &Kernel, vma: &Vma, vmf: Vmf, table: u8, page: PageRef,
         return VmFault::NoPage;
     }
     if anon {
-        page_add_new_anon_rmap(k, page.pfn);
+        page_add_new_anon_rmap(k, page.pfn, vma, vmf.va);
     } else {
         page_add_file_rmap(k, page.pfn).await;
     }
@@ -111,6 +129,9 @@ async fn map_new_page(k: &Kernel, vma: &Vma, vmf: Vmf, table: u8, page: PageRef,
 async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     enter!(k);
     let cow = vmf.write && !vma.flags.contains(VmFlags::SHARED);
+    if cow {
+        k.set_vma_anon(vma.mm, vma.start);
+    }
     let fault = match &vma.ops {
         Some(ops) => ops.fault(k, vma, vmf).await,
         None => shmem_fault(k, vma.mapping, vmf.pgoff).await,
@@ -162,7 +183,7 @@ async fn alloc_copy(k: &Kernel, mm: u8, from: PageRef) -> Option<PageRef> {
     Some(copy)
 }
 
-/// A write to a page that is mapped without write permission.
+/// A write to a page that is mapped without write permission, or a pin of it that may not share.
 async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
     enter!(k);
     let Some(table) = pmdp_get_lockless(k, PmdPtr::of(vmf.mm, vmf.va)).await.table_nr() else {
@@ -184,6 +205,10 @@ async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
         spin_unlock(k, ptl(table));
         return VmFault::NoPage;
     };
+    if reuse && vmf.unshare {
+        spin_unlock(k, ptl(table));
+        return VmFault::NoPage;
+    }
     if reuse {
         set_pte_at(k, p, orig.mkwrite(true).mkdirty().mkyoung()).await;
         spin_unlock(k, ptl(table));
@@ -231,6 +256,9 @@ async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> 
     }
     let mapped_once = k.step(obj::mapcount(pfn), Access::Read, || k.page_mapcount(pfn) == 1).await;
     let reuse = mapped_once && (!refcount_era || count().await == 1);
+    if reuse && k.fixed(Fix::WpReuseExclusive) {
+        k.step(obj::page(pfn, 1), Access::Write, || k.set_page_anon_exclusive(pfn, true)).await;
+    }
     mutex_unlock(k, folio_lock(pfn));
     Some(reuse)
 }
@@ -277,6 +305,7 @@ async fn wp_page_copy(
     page: Option<Pfn>,
 ) -> VmFault {
     enter!(k);
+    k.set_vma_anon(vma.mm, vma.start);
     let Some(copy) = alloc_pages(k, 0, false, Owner::Anon(vmf.mm)).await else {
         return VmFault::Oom;
     };
@@ -284,24 +313,28 @@ async fn wp_page_copy(
         put_page(k, copy).await;
         return VmFault::NoPage;
     }
+    let range = MmuNotifierRange::new(Notify::Clear, vmf.mm, vmf.va, vmf.va + 1);
+    mmu_notifier_invalidate_range_start(k, &range).await;
     spin_lock(k, ptl(p.table)).await;
     if ptep_get(k, p) != orig {
         spin_unlock(k, ptl(p.table));
+        mmu_notifier_invalidate_range_end(k, &range).await;
         put_page(k, copy).await;
         return VmFault::NoPage;
     }
     // Clear and flush before the new entry: no CPU may write the copy while another reads the old page.
     ptep_get_and_clear(k, p).await;
     flush_tlb_range(k, vmf.mm, vmf.va, vmf.va + 1).await;
-    page_add_new_anon_rmap(k, copy.pfn);
+    page_add_new_anon_rmap(k, copy.pfn, vma, vmf.va);
     add_mm_counter(k, vmf.mm, copy.pfn, 1);
-    let pte = Pte::page(copy.pfn).mkwrite(vma.flags.contains(VmFlags::WRITE));
+    let pte = Pte::page(copy.pfn).mkwrite(vmf.write && vma.flags.contains(VmFlags::WRITE));
     set_pte_at(k, p, pte.mkdirty()).await;
     if let Some(pfn) = page {
         add_mm_counter(k, vmf.mm, pfn, -1);
         page_remove_rmap(k, pfn).await;
     }
     spin_unlock(k, ptl(p.table));
+    mmu_notifier_invalidate_range_end(k, &range).await;
     if page.is_some() {
         put_page(k, old).await;
     }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Mapping and unmapping of pages.  Linux: mm/memory.c.
 
+mod copy;
 mod fault;
 mod insert;
 mod zap;
 
+pub(crate) use copy::*;
 pub(crate) use fault::handle_mm_fault;
 pub(crate) use insert::*;
 pub(crate) use zap::*;

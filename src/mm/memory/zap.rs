@@ -7,9 +7,11 @@ use crate::limits::*;
 use crate::mm::huge_memory::{__split_huge_pmd, zap_huge_pmd};
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::*;
+use crate::mm::mmu_notifier::*;
 use crate::mm::page_writeback::set_page_dirty;
 use crate::mm::pgtable::*;
-use crate::mm::rmap::page_remove_rmap;
+use crate::mm::rmap::{RmapOrder, next_in_rmap_order, page_remove_rmap, rmap_order};
+use crate::trace::Notify;
 use std::ops::Range;
 
 /// Clears the entries of pages `start..end` of an area; pages are freed by the gather.
@@ -60,6 +62,9 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, ra
             let p = PtePtr::of(k, table, va);
             va += 1;
             let pte = ptep_get(k, p);
+            if !pte.present() && !pte.none() {
+                zap_nonpresent_pte(k, vma, p, pte, details).await;
+            }
             if !pte.present() || !should_zap_page(k, vma, pte, details) {
                 continue;
             }
@@ -90,6 +95,18 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, ra
     }
 }
 
+/// Clears an entry whose page is elsewhere: under migration, or broken.
+async fn zap_nonpresent_pte(k: &Kernel, vma: &Vma, p: PtePtr, pte: Pte, details: Zap) {
+    enter!(k);
+    if pte.is_migration() {
+        if !details.even_cows && k.folio_test_anon(pte.pfn()) {
+            return;
+        }
+        add_mm_counter(k, vma.mm, pte.pfn(), -1);
+    }
+    ptep_get_and_clear(k, p).await;
+}
+
 /// Page frames and pages of files always, private copies if the caller wants them too.
 fn should_zap_page(k: &Kernel, vma: &Vma, pte: Pte, details: Zap) -> bool {
     details.even_cows || vm_normal_page(k, vma, pte).is_none_or(|pfn| !k.folio_test_anon(pfn))
@@ -111,7 +128,10 @@ impl Zap {
 pub(crate) async fn zap_page_range_single(k: &Kernel, vma: &Vma, start: u8, end: u8, details: Zap) {
     enter!(k);
     let mut tlb = tlb_gather_mmu(k, vma.mm).await;
+    let range = MmuNotifierRange::new(Notify::Clear, vma.mm, start, end);
+    mmu_notifier_invalidate_range_start(k, &range).await;
     unmap_page_range(k, &mut tlb, vma, start, end, details).await;
+    mmu_notifier_invalidate_range_end(k, &range).await;
     tlb_finish_mmu(k, tlb).await;
 }
 
@@ -122,7 +142,7 @@ pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end:
     down_read(k, i_mmap_rwsem(mapping)).await;
     let mut after = None;
     while let Some(vma) = next_vma(k, mapping, start, end, after) {
-        after = Some((vma.mm, vma.start));
+        after = Some(rmap_order(k, &vma));
         let first = vma.start + start.saturating_sub(vma.pgoff);
         let last = vma.end.min(vma.start + (end - vma.pgoff.min(end)));
         zap_page_range_single(k, &vma, first, last, Zap { even_cows }).await;
@@ -131,13 +151,7 @@ pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end:
 }
 
 /// The next area behind `after` that shows some of pages `start..end`.  Linux: vma_interval_tree_iter_next().
-fn next_vma(k: &Kernel, mapping: u8, start: u8, end: u8, after: Option<(u8, u8)>) -> Option<Vma> {
-    let from = after.map_or(0, |(mm, _)| mm);
-    (from..NR_MMS as u8).find_map(|mm| {
-        let vmas = k.i_mmap(mapping, mm);
-        vmas.iter()
-            .filter(|v| v.mapping == mapping && after.is_none_or(|a| (mm, v.start) > a))
-            .find(|v| v.pgoff < end && v.pgoff + (v.end - v.start) > start)
-            .cloned()
-    })
+fn next_vma(k: &Kernel, mapping: u8, start: u8, end: u8, after: Option<RmapOrder>) -> Option<Vma> {
+    let shows = |v: &Vma| v.mapping == mapping && v.pgoff < end && v.pgoff + (v.end - v.start) > start;
+    next_in_rmap_order(k, i_mmap_rwsem(mapping), after, shows)
 }

@@ -6,7 +6,10 @@
 //! Promised to a process, of private anonymous memory: a load returns what was stored there last
 //! (since ever), and a device that got the page by FOLL_PIN for writing writes memory the process
 //! sees as long as the pin lasts (v5.6 in principle; kept since v5.19).
-//!
+//! Promised to a child: it holds what its parent held at one moment of the fork (the comment above
+//! dup_mmap() that was proposed in June 2025; POSIX says no less).
+//! Promised to a process since v5.8: whoever else got a page of it before, by GUP, does not read by
+//! that reference what the process stores there afterwards (CVE-2020-29374).
 //! Nobody else's memory shows there, or takes what is stored there.
 //!
 //! Must catch: pages that change hands without being cleared; stores and pinned DMA that the owner's
@@ -18,7 +21,7 @@
 
 use super::{Findings, Oracle, Violation};
 use crate::entry::op;
-use crate::limits::{NR_MMS, NR_TASKS, TASK_SIZE};
+use crate::limits::{NR_FRAMES, NR_MMS, NR_TASKS, TASK_SIZE};
 use crate::trace::{Event, Owner, Pfn, Pin, Record, UseKind};
 
 /// A page of an address space.
@@ -47,6 +50,34 @@ struct Space {
     /// `pins` is not 0.
     pinned: u64,
     pages: [Page; TASK_SIZE],
+    /// Some of its areas are not for children, so that nobody can say what a child has.
+    dontfork: bool,
+    fork: Fork,
+}
+
+/// A fork under way, of which an address space is the parent.
+#[derive(Clone, Copy, Default)]
+struct Fork {
+    running: bool,
+    /// Pages that were written since it began, and pages that were copied at once.
+    written: u64,
+    copied: u64,
+    /// The first store that a copy had been made too early for, and a later one that the child sees.
+    lost: Option<(u8, u32)>,
+    torn: Option<(u8, u32)>,
+}
+
+/// GUP references of a frame.
+#[derive(Clone, Copy, Default)]
+struct Got {
+    refs: u16,
+    gen_: u16,
+    /// The address space they were taken of, if it is one.
+    mm: Option<u8>,
+    /// When the last of them was.
+    step: u32,
+    /// The last private store: address space and step.
+    stored: Option<(u8, u32)>,
 }
 
 /// The present call of a task.
@@ -61,17 +92,29 @@ struct Running {
     disturbed: u64,
 }
 
+/// `dontfork` among the advice of madvise.
+const DONTFORK: u8 = 1;
+
 const IDLE: Running = Running { mm: u8::MAX, discards: 0, plain: 0, disturbed: 0 };
 
 pub(super) struct PageOwner {
     spaces: [Space; NR_MMS],
     running: [Running; NR_TASKS],
+    got: [Got; NR_FRAMES],
 }
 
 impl Default for PageOwner {
     fn default() -> PageOwner {
-        let space = Space { plain: 0, unstable: 0, known: 0, pinned: 0, pages: [Page::default(); TASK_SIZE] };
-        PageOwner { spaces: [space; NR_MMS], running: [IDLE; NR_TASKS] }
+        let space = Space {
+            plain: 0,
+            unstable: 0,
+            known: 0,
+            pinned: 0,
+            pages: [Page::default(); TASK_SIZE],
+            dontfork: false,
+            fork: Fork::default(),
+        };
+        PageOwner { spaces: [space; NR_MMS], running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
     }
 }
 
@@ -79,7 +122,9 @@ impl Oracle for PageOwner {
     fn reset(&mut self) {
         for space in &mut self.spaces {
             (space.plain, space.unstable, space.known, space.pinned) = (0, 0, 0, 0);
+            (space.dontfork, space.fork.running) = (false, false);
         }
+        self.got = [Got::default(); NR_FRAMES];
         self.running = [IDLE; NR_TASKS];
     }
 
@@ -101,6 +146,9 @@ impl Oracle for PageOwner {
                     let message = format!("va{va} of mm {mm} is anonymous memory, pfn {pfn} is not");
                     found.add(Violation::new("page_owner", "foreign-memory", r, message).frame(pfn, took, now));
                 }
+                if matches!(kind, UseKind::KernelRead | UseKind::DmaRead) {
+                    self.read_by_reference(r, (pfn, took), found);
+                }
                 match (kind, at) {
                     (UseKind::Load, Some((mm, va))) => self.load(r, mm, va, value, found),
                     (UseKind::Store, Some((mm, va))) => self.store(r.step, mm, va, (pfn, now), owner, value),
@@ -108,7 +156,11 @@ impl Oracle for PageOwner {
                     _ => {}
                 }
             }
-            Event::GupPin { mm, va, pfn, took, kind: Pin::Pin | Pin::Longterm, write: true, .. } => {
+            Event::GupPin { mm, va, pfn, took, kind, write, .. } => {
+                self.got(r.step, mm, (pfn, took));
+                if kind == Pin::Get || !write {
+                    return;
+                }
                 let space = &mut self.spaces[mm as usize];
                 let trusted = space.plain & !space.unstable & !self.running[r.task as usize].disturbed;
                 if trusted >> va & 1 != 0 {
@@ -119,12 +171,24 @@ impl Oracle for PageOwner {
                     space.pinned |= 1 << va;
                 }
             }
-            Event::GupUnpin { pfn, took, kind: Pin::Pin | Pin::Longterm } => self.unpin((pfn, took)),
+            Event::GupUnpin { pfn, took, kind } => {
+                let got = &mut self.got[pfn.index()];
+                got.refs = got.refs.saturating_sub((got.gen_ == took).into());
+                if kind != Pin::Get {
+                    self.unpin((pfn, took));
+                }
+            }
+            Event::ForkBegin { parent, .. } => {
+                self.spaces[parent as usize].fork = Fork { running: true, ..Fork::default() };
+            }
+            Event::ForkCopy { parent, va } => self.spaces[parent as usize].fork.copied |= 1 << va,
+            Event::ForkEnd { parent, child } => self.fork_end(r, parent, child, found),
             Event::CallBegin { op, args, mm, .. } => self.begin(r.task, op, args, mm),
             Event::CallEnd { ret, .. } => self.end(r.task, ret >= 0),
             Event::MmExit { mm, .. } => {
                 let space = &mut self.spaces[mm as usize];
                 (space.plain, space.known, space.pinned) = (0, 0, 0);
+                (space.dontfork, space.fork.running) = (false, false);
             }
             _ => {}
         }
@@ -147,7 +211,10 @@ impl PageOwner {
     fn store(&mut self, step: u32, mm: u8, va: u8, (pfn, gen_): (Pfn, u16), owner: Owner, value: u8) {
         let Some(space) = self.spaces.get_mut(mm as usize) else { return };
         let promised = matches!(owner, Owner::Anon(_)) && (space.plain & !space.unstable) >> va & 1 != 0;
+        space.fork.written |= 1 << va;
         if promised {
+            space.fork.store(step, va);
+            self.got[pfn.index()].stored = Some((mm, step));
             space.known |= 1 << va;
             let page = &mut space.pages[va as usize];
             (page.value, page.pfn, page.gen_, page.step) = (value, pfn, gen_, step);
@@ -162,6 +229,9 @@ impl PageOwner {
         for space in self.spaces.iter_mut().filter(|s| s.known | s.pinned != 0) {
             for va in super::frames(space.known | space.pinned) {
                 let page = &mut space.pages[va.index()];
+                if page.pinned == (pfn, gen_) || (page.pfn, page.gen_) == (pfn, gen_) {
+                    space.fork.written |= 1 << va.0;
+                }
                 if space.pinned >> va.0 & 1 != 0 && page.pinned == (pfn, gen_) {
                     space.known |= 1 << va.0;
                     (page.value, page.pfn, page.gen_, page.step) = (value, pfn, gen_, step);
@@ -185,8 +255,55 @@ impl PageOwner {
         }
     }
 
+    fn got(&mut self, step: u32, mm: u8, (pfn, took): (Pfn, u16)) {
+        let got = &mut self.got[pfn.index()];
+        if got.refs == 0 || got.gen_ != took {
+            *got = Got { mm: Some(mm), gen_: took, stored: got.stored.filter(|_| got.gen_ == took), ..Got::default() };
+        }
+        got.mm = got.mm.filter(|&m| m == mm);
+        got.refs += 1;
+        got.step = step;
+    }
+
+    /// All references of the frame are one address space's; the last store, later, was another's.
+    fn read_by_reference(&mut self, r: &Record, (pfn, took): (Pfn, u16), found: &mut Findings) {
+        let Some(got) = self.got.get(pfn.index()) else { return };
+        if let (Some(reader), Some((writer, step))) = (got.mm, got.stored)
+            && got.refs > 0
+            && got.gen_ == took
+            && reader != writer
+            && step > got.step
+        {
+            let message = format!(
+                "task {} reads by a reference that mm {reader} took in step {} what mm {writer} stored in step {step}",
+                r.task, got.step
+            );
+            found.add(Violation::new("page_owner", "private-store-seen", r, message).frame(pfn, took, took));
+        }
+    }
+
+    fn fork_end(&mut self, r: &Record, parent: u8, child: u8, found: &mut Findings) {
+        let space = self.spaces[parent as usize];
+        let Fork { written, lost, torn, .. } = space.fork;
+        if let (Some((before, first)), Some((after, then))) = (lost, torn)
+            && !space.dontfork
+        {
+            let message = format!(
+                "the child has what mm {parent} stored to va{after} in step {then}, and not what it had stored to \
+                 va{before} in step {first}"
+            );
+            found.add(Violation::new("page_owner", "torn-snapshot", r, message));
+        }
+        self.spaces[parent as usize].fork.running = false;
+        let plain = space.plain & !space.unstable;
+        let fork = Fork::default();
+        self.spaces[child as usize] =
+            Space { plain, unstable: 0, known: space.known & plain & !written, pinned: 0, fork, ..space };
+    }
+
     fn begin(&mut self, task: u8, nr: u8, args: [u8; 5], mm: u8) {
         let Some(space) = self.spaces.get_mut(mm as usize) else { return };
+        space.dontfork |= op(nr).is_some_and(|op| op.name == "madvise") && args[2] == DONTFORK;
         let (discards, plain) = effect(nr, args, space.plain);
         self.running[task as usize] = Running { mm, discards, plain, disturbed: space.unstable };
         if discards == 0 {
@@ -217,6 +334,20 @@ impl PageOwner {
     }
 }
 
+impl Fork {
+    /// A store to private memory of the parent.
+    fn store(&mut self, step: u32, va: u8) {
+        if !self.running {
+            return;
+        }
+        if self.copied >> va & 1 != 0 {
+            self.lost = self.lost.or(Some((va, step)));
+        } else if self.lost.is_some() {
+            self.torn = self.torn.or(Some((va, step)));
+        }
+    }
+}
+
 /// The pages a call may discard, and those that are plain anonymous memory afterwards.
 fn effect(nr: u8, args: [u8; 5], plain: u64) -> (u64, u64) {
     let Some(op) = op(nr) else { return (0, 0) };
@@ -228,7 +359,7 @@ fn effect(nr: u8, args: [u8; 5], plain: u64) -> (u64, u64) {
     let range = pages(addr.into());
     match op.name {
         "load" | "store" | "mprotect" | "get_user_pages" | "pin_user_pages" | "dio_read" | "dio_write" | "vmsplice"
-        | "io_uring_register" => (0, 0),
+        | "io_uring_register" | "fork" => (0, 0),
         "mmap" => (range, if arg("map") == Some(0) { range } else { 0 }),
         "madvise" => (range, range & plain),
         "mremap" => {
@@ -242,118 +373,4 @@ fn effect(nr: u8, args: [u8; 5], plain: u64) -> (u64, u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{feed, title};
-    use super::*;
-    use crate::entry::op_by_name;
-
-    const A: Pfn = Pfn(4);
-    const B: Pfn = Pfn(5);
-
-    fn begin(task: u8, name: &str, args: [u8; 5]) -> (u8, Event) {
-        (task, Event::CallBegin { call: 0, op: op_by_name(name).unwrap().nr, args, mm: 0 })
-    }
-    fn end(task: u8, ret: i32) -> (u8, Event) {
-        (task, Event::CallEnd { call: 0, ret })
-    }
-    /// Plain anonymous memory at va8 and va9.
-    fn anon() -> [(u8, Event); 2] {
-        [begin(0, "mmap", [8, 1, 3, 0, 0]), end(0, 0)]
-    }
-    fn touch(task: u8, kind: UseKind, pfn: Pfn, value: u8, at: Option<u8>) -> (u8, Event) {
-        let (owner, at) = (Owner::Anon(0), at.map(|va| (0, va)));
-        (task, Event::Use { kind, pfn, took: 3, now: 3, owner, value, written: 3, at })
-    }
-    fn store(pfn: Pfn, value: u8) -> (u8, Event) {
-        touch(0, UseKind::Store, pfn, value, Some(8))
-    }
-    fn load(pfn: Pfn, value: u8) -> (u8, Event) {
-        touch(0, UseKind::Load, pfn, value, Some(8))
-    }
-    fn dma(pfn: Pfn, value: u8) -> (u8, Event) {
-        touch(8, UseKind::DmaWrite, pfn, value, None)
-    }
-    fn pin(kind: Pin, pfn: Pfn) -> (u8, Event) {
-        (0, Event::GupPin { mm: 0, va: 8, pfn, took: 3, entry: 3, kind, write: true })
-    }
-    fn unpin(pfn: Pfn) -> (u8, Event) {
-        (0, Event::GupUnpin { pfn, took: 3, kind: Pin::Pin })
-    }
-
-    #[test]
-    fn what_a_former_owner_left_is_a_leak() {
-        let read = |written, value| {
-            let at = Some((0, 8));
-            [(0, Event::Use { kind: UseKind::Load, pfn: A, took: 3, now: 3, owner: Owner::Bo(1), value, written, at })]
-        };
-        assert_eq!(title::<PageOwner>(&read(3, 7)), "");
-        assert_eq!(title::<PageOwner>(&read(1, 0)), "");
-        assert_eq!(title::<PageOwner>(&read(1, 7)), "data-leak in f");
-    }
-
-    #[test]
-    fn a_load_returns_the_last_store() {
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &[store(A, 1), store(A, 2), load(A, 2)]].concat()), "");
-        let v = feed::<PageOwner>(&[&anon()[..], &[store(A, 1), load(B, 0)]].concat()).unwrap();
-        assert_eq!(v.title(), "lost-write in f");
-        assert_eq!(v.message, "task 0 loads 0 from va8 of mm 0, but 1 was written there in step 2 by way of pfn 0x4");
-        // A file's page, or a buffer object's, is not promised.
-        let file = [begin(0, "mmap", [8, 1, 3, 1, 0]), end(0, 0)];
-        assert_eq!(title::<PageOwner>(&[&file[..], &[store(A, 1), load(B, 0)]].concat()), "");
-        assert_eq!(title::<PageOwner>(&[store(A, 1), load(B, 0)]), "");
-    }
-
-    #[test]
-    fn what_the_process_discards_is_gone_from_the_begin_of_the_call_to_its_end() {
-        for (name, args) in [("munmap", [7, 3, 0, 0, 0]), ("madvise", [8, 0, 0, 0, 0]), ("mremap", [8, 0, 20, 0, 0])] {
-            let before = [store(A, 1), begin(1, name, args), load(B, 0), end(1, 0)];
-            assert_eq!(title::<PageOwner>(&[&anon()[..], &before].concat()), "", "{name}");
-            let within = [begin(1, name, args), store(A, 1), end(1, 0), load(B, 0)];
-            assert_eq!(title::<PageOwner>(&[&anon()[..], &within].concat()), "", "{name}");
-        }
-        let elsewhere = [store(A, 1), begin(1, "munmap", [9, 0, 0, 0, 0]), end(1, 0), load(B, 0)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &elsewhere].concat()), "lost-write in f");
-        let after = [begin(1, "madvise", [8, 0, 0, 0, 0]), end(1, 0), store(A, 1), load(B, 0)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &after].concat()), "lost-write in f");
-        let exited = [store(A, 1), (0, Event::MmExit { mm: 0, rss_anon: 0, rss_file: 0, pgtables: 0 }), load(B, 0)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &exited].concat()), "");
-    }
-
-    #[test]
-    fn mappings_that_race_are_not_trusted() {
-        let race = [begin(1, "ttm_bo_mmap", [0, 8, 0, 0, 0]), anon()[0], end(0, 0), end(1, 0), store(A, 1), load(B, 0)];
-        assert_eq!(title::<PageOwner>(&race), "");
-        // What moves stays plain memory.
-        let moved = [begin(1, "mremap", [20, 0, 8, 0, 0]), end(1, 0), store(A, 1), load(B, 0)];
-        let anon20 = [begin(0, "mmap", [20, 0, 3, 0, 0]), end(0, 0)];
-        assert_eq!(title::<PageOwner>(&[&anon20[..], &moved].concat()), "lost-write in f");
-    }
-
-    #[test]
-    fn pinned_dma_is_seen_by_the_owner() {
-        let lost = [store(A, 1), pin(Pin::Pin, A), store(B, 1), dma(A, 9), load(B, 1)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &lost].concat()), "lost-write in f");
-        let seen = [store(A, 1), pin(Pin::Pin, A), dma(A, 9), load(A, 9), unpin(A), load(A, 9)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &seen].concat()), "");
-        let again = [pin(Pin::Pin, A), store(A, 1), dma(A, 9), store(A, 2), load(A, 2)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &again].concat()), "");
-    }
-
-    #[test]
-    fn dma_by_a_plain_reference_or_after_the_pin_is_not_promised() {
-        let got = [store(A, 1), pin(Pin::Get, A), dma(A, 9), load(B, 1)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &got].concat()), "");
-        let late = [store(A, 1), pin(Pin::Pin, A), unpin(A), dma(A, 9), load(B, 1)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &late].concat()), "");
-        let unmapped = [pin(Pin::Pin, A), begin(1, "madvise", [8, 0, 0, 0, 0]), end(1, 0), store(B, 1), dma(A, 9)];
-        assert_eq!(title::<PageOwner>(&[&anon()[..], &unmapped, &[load(B, 1)]].concat()), "");
-    }
-
-    #[test]
-    fn a_pin_taken_while_the_page_was_discarded_is_not_trusted() {
-        let late = [begin(2, "dio_read", [8, 0, 0, 0, 0]), begin(1, "madvise", [8, 0, 0, 0, 0]), end(1, 0)];
-        let (task, event) = (2, pin(Pin::Pin, A).1);
-        let events = [&anon()[..], &late, &[(task, event), store(B, 1), dma(A, 9), load(B, 1)]].concat();
-        assert_eq!(title::<PageOwner>(&events), "");
-    }
-}
+mod tests;
