@@ -32,8 +32,10 @@ async fn mprotect_fixup(k: &Kernel, mm: u8, start: u8, end: u8, prot: VmFlags) -
     while va < end {
         let vma = find_vma(k, mm, va).ok_or(Errno::ENOMEM)?;
         let flags = vma.flags & !(VmFlags::READ | VmFlags::WRITE) | prot;
-        set_vm_flags(k, &vma, flags);
-        change_protection(k, &vma, flags).await;
+        if flags != vma.flags {
+            set_vm_flags(k, &vma, flags);
+            change_protection(k, &vma, flags).await;
+        }
         va = vma.end;
     }
     Ok(())
