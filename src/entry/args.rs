@@ -194,6 +194,10 @@ words! {
         Dontfork = "dontfork",
         /// MADV_DOFORK.
         Dofork = "dofork",
+        /// MADV_HUGEPAGE.
+        Hugepage = "hugepage",
+        /// MADV_NOHUGEPAGE.
+        Nohugepage = "nohugepage",
     }
     /// How the CPU maps pages of a buffer object.
     Caching {

@@ -69,8 +69,10 @@ pub(super) async fn madvise(s: &System, addr: Addr, len: Len, advice: Advice) ->
     let (start, end) = (addr.0, end_of(addr, len)?);
     let ret = match advice {
         Advice::Dontneed => madvise::madvise_dontneed(s, start, end).await,
-        Advice::Dontfork => madvise::madvise_fork(s, start, end, false).await,
-        Advice::Dofork => madvise::madvise_fork(s, start, end, true).await,
+        Advice::Dontfork => madvise::madvise_flag(s, start, end, VmFlags::DONTCOPY, true).await,
+        Advice::Dofork => madvise::madvise_flag(s, start, end, VmFlags::DONTCOPY, false).await,
+        Advice::Hugepage => madvise::madvise_flag(s, start, end, VmFlags::HUGEPAGE, true).await,
+        Advice::Nohugepage => madvise::madvise_flag(s, start, end, VmFlags::HUGEPAGE, false).await,
     };
     ret.map(|()| 0)
 }

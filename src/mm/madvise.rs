@@ -36,31 +36,31 @@ pub(crate) async fn madvise_dontneed(k: &Kernel, start: u8, end: u8) -> Result<(
     ret
 }
 
-/// MADV_DONTFORK and MADV_DOFORK: whether a child gets pages `start..end`.
+/// MADV_DONTFORK and MADV_DOFORK: whether a child gets pages `start..end`; MADV_HUGEPAGE and
+/// MADV_NOHUGEPAGE: whether their faults may bring huge pages.  `set` or not the flag that says so.
 ///
 /// # Errors
 /// -EINVAL: MADV_DOFORK of an area that a driver maps (VM_IO); -ENOMEM: not all of the range is
 /// mapped, or too many areas.
-pub(crate) async fn madvise_fork(k: &Kernel, start: u8, end: u8, copy: bool) -> Result<(), Errno> {
+pub(crate) async fn madvise_flag(k: &Kernel, start: u8, end: u8, flag: VmFlags, set: bool) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
     down_write(k, mmap_lock(mm)).await;
-    let ret = madvise_vma_behavior(k, mm, start, end, copy).await;
+    let ret = madvise_vma_behavior(k, mm, start, end, flag, set).await;
     up_write(k, mmap_lock(mm));
     ret
 }
 
-async fn madvise_vma_behavior(k: &Kernel, mm: u8, start: u8, end: u8, copy: bool) -> Result<(), Errno> {
+async fn madvise_vma_behavior(k: &Kernel, mm: u8, start: u8, end: u8, flag: VmFlags, set: bool) -> Result<(), Errno> {
     enter!(k);
     split_vmas(k, mm, start, end).await?;
     let mut va = start;
     while va < end {
         let vma = find_vma(k, mm, va).ok_or(Errno::ENOMEM)?;
-        if copy && vma.flags.contains(VmFlags::IO) {
+        if flag == VmFlags::DONTCOPY && !set && vma.flags.contains(VmFlags::IO) {
             return Err(Errno::EINVAL);
         }
-        let dontcopy = if copy { VmFlags::empty() } else { VmFlags::DONTCOPY };
-        set_vm_flags(k, &vma, (vma.flags - VmFlags::DONTCOPY) | dontcopy);
+        set_vm_flags(k, &vma, if set { vma.flags | flag } else { vma.flags - flag });
         va = vma.end;
     }
     Ok(())

@@ -35,6 +35,7 @@ bitflags! {
         const MIXEDMAP = 64;
         const DONTEXPAND = 128;
         const DONTCOPY = 256;
+        const HUGEPAGE = 512;
     }
 }
 

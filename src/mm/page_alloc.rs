@@ -31,9 +31,21 @@ pub(crate) fn mem_init(k: &Kernel) {
     for (pfn, frame) in k.frames.iter().enumerate() {
         let owner = if pfn < ram { Owner::Buddy } else { Owner::Dev };
         let (refcount, flags, head) = ((pfn >= ram).into(), PageFlags::empty(), Pfn(pfn as u8));
-        let (mapcount, pincount, order, gen_, mapping) = (0, 0, 0, 0, NO_MAPPING);
+        let (mapcount, entire_mapcount, pincount, order, gen_, mapping) = (0, 0, 0, 0, 0, NO_MAPPING);
         let index = 0;
-        frame.init(Page { refcount, mapcount, pincount, flags, order, head, gen_, owner, mapping, index });
+        frame.init(Page {
+            refcount,
+            mapcount,
+            entire_mapcount,
+            pincount,
+            flags,
+            order,
+            head,
+            gen_,
+            owner,
+            mapping,
+            index,
+        });
     }
     k.iomem.iter().for_each(Memory::clear);
     k.free_area.iter().for_each(|a| a.0.set(0));
@@ -113,7 +125,8 @@ fn free_pages_prepare(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = (
     k.step_on(touch, Wait::Ready, move || {
         let first =
             |count: fn(&Kernel, Pfn) -> i32| (0..nr).map(|i| count(k, pfn.add(i))).find(|&n| n != 0).unwrap_or(0);
-        let (refcount, mapcount) = (first(Kernel::page_count), first(Kernel::page_mapcount));
+        let mapcount = |k: &Kernel, pfn| k.page_mapcount(pfn) + k.entire_mapcount(pfn);
+        let (refcount, mapcount) = (first(Kernel::page_count), first(mapcount));
         let gen_ = k.page_gen(pfn);
         k.emit(Event::Free { pfn, order, gen_, owner: Owner::Buddy, refcount, mapcount });
         let gen_ = k.next_generation();

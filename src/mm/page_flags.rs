@@ -64,6 +64,7 @@ pub(crate) struct Memory(Cell<Contents>);
 pub(crate) struct Frame {
     refcount: Cell<i32>,
     mapcount: Cell<i32>,
+    entire_mapcount: Cell<i32>,
     pincount: Cell<i32>,
     flags: Cell<PageFlags>,
     order: Cell<u8>,
@@ -80,8 +81,10 @@ pub(crate) struct Frame {
 pub(crate) struct Page {
     /// `_refcount`.
     pub(crate) refcount: i32,
-    /// Number of entries that map it.
+    /// Number of ptes that map it.
     pub(crate) mapcount: i32,
+    /// Number of leaves that map the compound page of which it is the head.
+    pub(crate) entire_mapcount: i32,
     /// Exact number of FOLL_PIN references, compound pages only.
     pub(crate) pincount: i32,
     pub(crate) flags: PageFlags,
@@ -108,6 +111,7 @@ impl Frame {
     fn set(&self, page: Page) {
         self.refcount.set(page.refcount);
         self.mapcount.set(page.mapcount);
+        self.entire_mapcount.set(page.entire_mapcount);
         self.pincount.set(page.pincount);
         self.flags.set(page.flags);
         self.order.set(page.order);
@@ -166,10 +170,24 @@ impl Kernel {
         flags.set(if dirty { flags.get() | PageFlags::DIRTY } else { flags.get() - PageFlags::DIRTY });
     }
 
-    /// page_mapcount().
+    /// How many ptes map the page.
     pub(crate) fn page_mapcount(&self, pfn: Pfn) -> i32 {
         self.assert_announced(obj::mapcount(pfn), Access::Read);
         self.frames[pfn.index()].mapcount.get()
+    }
+
+    /// How many leaves map a compound page.
+    pub(crate) fn entire_mapcount(&self, head: Pfn) -> i32 {
+        self.assert_announced(obj::mapcount(head), Access::Read);
+        self.frames[head.index()].entire_mapcount.get()
+    }
+
+    /// Counts leaves that map a compound page, and returns how many there are now.
+    pub(crate) fn entire_mapcount_add(&self, head: Pfn, delta: i32) -> i32 {
+        self.assert_announced(obj::mapcount(head), Access::Commute);
+        let mapcount = &self.frames[head.index()].entire_mapcount;
+        mapcount.set(mapcount.get() + delta);
+        mapcount.get()
     }
 
     /// Counts entries that map the page, and returns how many there are now.
@@ -249,13 +267,19 @@ impl Kernel {
         self.frames[pfn.index()].flags.get().contains(PageFlags::ANON_EXCLUSIVE)
     }
 
-    /// A page that nobody else sees yet becomes anonymous, mapped once.
-    pub(crate) fn init_anon(&self, pfn: Pfn, anon_vma: u8, index: u8) {
-        let frame = &self.frames[pfn.index()];
-        frame.mapping.set(anon_vma);
-        frame.index.set(index);
-        frame.flags.set(frame.flags.get() | PageFlags::ANON | PageFlags::ANON_EXCLUSIVE);
-        frame.mapcount.set(1);
+    /// A page that nobody else sees yet becomes anonymous, mapped once and exclusive: of a compound
+    /// page, the head says so as long as leaves map it.
+    pub(crate) fn init_anon(&self, head: Pfn, anon_vma: u8, index: u8) {
+        let nr = 1 << self.folio_order(head);
+        for i in 0..nr {
+            let frame = &self.frames[head.add(i as usize).index()];
+            frame.mapping.set(anon_vma);
+            frame.index.set(index + i);
+            frame.flags.set(frame.flags.get() | PageFlags::ANON);
+        }
+        let frame = &self.frames[head.index()];
+        frame.flags.set(frame.flags.get() | PageFlags::ANON_EXCLUSIVE);
+        if nr > 1 { &frame.entire_mapcount } else { &frame.mapcount }.set(1);
     }
 
     /// folio->mapping; the page is locked.
@@ -278,6 +302,7 @@ impl Kernel {
         Page {
             refcount: f.refcount.get(),
             mapcount: f.mapcount.get(),
+            entire_mapcount: f.entire_mapcount.get(),
             pincount: f.pincount.get(),
             flags: f.flags.get(),
             order: f.order.get(),

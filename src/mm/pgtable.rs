@@ -260,6 +260,22 @@ pub(crate) fn pgtable_trans_huge_withdraw(k: &Kernel, p: PmdPtr) -> Option<u8> {
     k.mm(p.mm).pmds.deposited[p.i as usize].take().checked_sub(1)
 }
 
+/// Puts the table that was put aside for a leaf in its place, filled with `ptes`: nobody walked it before.
+/// Linux: pmd_populate().
+#[track_caller]
+pub(crate) fn pmd_populate(k: &Kernel, p: PmdPtr, nr: u8, ptes: [Pte; HPAGE_PMD_NR]) -> impl Future<Output = ()> {
+    let touch = [Touch::write(obj::pmd(p.mm, p.i)), Touch::write(obj::ptes(nr)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        let gens = pmd_gens(k, p);
+        set_pmd_now(k, p, Pte::table(nr), None);
+        for (i, pte) in ptes.into_iter().enumerate() {
+            table(k, nr).entries[i].set(pte);
+            table(k, nr).gens[i].set(gens[i]);
+            trace_entry(k, p.mm, p.base() + i as u8, Pte::NONE, pte);
+        }
+    })
+}
+
 /// Takes an unused page table for `mm`; it maps the pmd of `base`.
 pub(crate) async fn pte_alloc_one(k: &Kernel, mm: u8, base: u8) -> Option<u8> {
     enter!(k);

@@ -21,7 +21,7 @@ pub(crate) fn page_add_file_rmap(k: &Kernel, pfn: Pfn) -> impl Future<Output = (
     mapcount_add(k, pfn, 1)
 }
 
-/// The first mapping of an anonymous page that nobody else sees yet: no step.
+/// The first mapping of an anonymous page that nobody else sees yet, huge if it is compound: no step.
 pub(crate) fn page_add_new_anon_rmap(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8) {
     k.init_anon(pfn, k.anon_vma(vma.mm), vma.pgoff_of(va));
     k.emit(Event::Mapcount { pfn, delta: 1, mapcount: 1 });
@@ -36,6 +36,57 @@ pub(crate) fn page_dup_rmap(k: &Kernel, pfn: Pfn) -> impl Future<Output = ()> {
         let mapcount = k.page_mapcount_add(pfn, 1);
         k.emit(Event::Mapcount { pfn, delta: 1, mapcount });
     })
+}
+
+/// As [`page_dup_rmap`], by a leaf.
+#[track_caller]
+pub(crate) fn folio_dup_anon_rmap_pmd(k: &Kernel, head: Pfn) -> impl Future<Output = ()> {
+    let touch = [Touch::write(obj::page(head, 1)), Touch::write(obj::mapcount(head)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        k.set_page_anon_exclusive(head, false);
+        let mapcount = k.entire_mapcount_add(head, 1);
+        k.emit(Event::Mapcount { pfn: head, delta: 1, mapcount });
+    })
+}
+
+/// All pages of a compound page are mapped by ptes, too; what is said of the whole is said of each.
+#[track_caller]
+pub(crate) fn folio_add_anon_rmap_ptes(k: &Kernel, head: Pfn) -> impl Future<Output = ()> {
+    let nr = 1 << k.folio_order(head);
+    let touch = [Touch::write(obj::page(head, nr)), Touch::write(obj::mapcounts(head, nr)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        let exclusive = k.page_anon_exclusive(head);
+        for pfn in (0..nr).map(|i| head.add(i)) {
+            k.set_page_anon_exclusive(pfn, exclusive);
+            let mapcount = k.page_mapcount_add(pfn, 1);
+            k.emit(Event::Mapcount { pfn, delta: 1, mapcount });
+        }
+    })
+}
+
+/// A compound page is mapped by a leaf less.
+#[track_caller]
+pub(crate) fn folio_remove_rmap_pmd(k: &Kernel, head: Pfn) -> impl Future<Output = ()> {
+    k.step(obj::mapcount(head), Access::Commute, move || {
+        let mapcount = k.entire_mapcount_add(head, -1);
+        k.emit(Event::Mapcount { pfn: head, delta: -1, mapcount });
+    })
+}
+
+/// How many entries map a page, or any page of a compound one.
+#[track_caller]
+pub(crate) fn folio_mapcount(k: &Kernel, head: Pfn) -> impl Future<Output = i32> {
+    let nr = 1 << k.folio_order(head);
+    let total = move || k.entire_mapcount(head) + (0..nr).map(|i| k.page_mapcount(head.add(i))).sum::<i32>();
+    k.step(obj::mapcounts(head, nr), Access::Read, total)
+}
+
+/// How many entries map a page.
+#[track_caller]
+pub(crate) fn page_mapcount(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32> {
+    let head = k.compound_head(pfn);
+    let touch = [Touch::read(obj::mapcount(pfn)), Touch::read(obj::mapcount(head)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || k.page_mapcount(pfn) + k.entire_mapcount(head))
 }
 
 /// A page is mapped once less.

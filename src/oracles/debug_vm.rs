@@ -78,7 +78,8 @@ impl Oracle for DebugVm {
     fn quiescent(&mut self, k: &Kernel, found: &mut Findings) {
         let page_cache = super::kmemleak::page_cache(k);
         for pfn in super::frames(self.counted) {
-            let Page { refcount, mapcount, pincount, owner, gen_, .. } = k.peek_page(pfn);
+            let Page { refcount, mapcount, entire_mapcount, pincount, owner, gen_, .. } = k.peek_page(pfn);
+            let mapcount = mapcount + entire_mapcount;
             let counts = (refcount, mapcount, pincount);
             let head = owner == Owner::Dev || self.pool_heads & block(pfn, 1) != 0;
             // A page that somebody owns and the page cache does not is kmemleak's.

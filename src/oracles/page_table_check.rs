@@ -46,7 +46,10 @@ impl Oracle for PageTableCheck {
                     let message = format!("page va{va} of mm {mm} is mapped to pfn {pfn}, which is free");
                     found.add(violation("page-table-check-map", r, message).frame(pfn, gen_, gen_));
                 }
-                if anon && write && pfn.valid() && self.maps[pfn.index()] > 1 {
+                if anon
+                    && write
+                    && let Some(pfn) = frames(set).find(|pfn| self.maps[pfn.index()] > 1)
+                {
                     let maps = self.maps[pfn.index()];
                     let message = format!(
                         "anonymous pfn {pfn} becomes writable at va{va} of mm {mm} while {maps} entries map it"
@@ -150,6 +153,13 @@ mod tests {
         assert_eq!(title::<PageTableCheck>(&shared), "");
         let moved = [alloc(4, 0), map(4, 1, true, true), unmap(4, 1), map(4, 1, true, true)];
         assert_eq!(title::<PageTableCheck>(&moved), "");
+        // A huge entry maps each of its pages.
+        let huge = [alloc(4, 2), map(4, 4, true, true), map(6, 1, true, true)];
+        assert_eq!(feed::<PageTableCheck>(&huge).unwrap().pfn, Some(Pfn(6)));
+        let again = [alloc(4, 2), map(6, 1, true, true), map(4, 4, true, true)];
+        assert_eq!(feed::<PageTableCheck>(&again).unwrap().pfn, Some(Pfn(6)));
+        let split = [alloc(4, 2), map(4, 4, true, true), unmap(4, 4), map(4, 1, true, true), map(6, 1, true, true)];
+        assert_eq!(title::<PageTableCheck>(&split), "");
         let file = [alloc(4, 0), map(4, 1, false, true), map(4, 1, false, true)];
         assert_eq!(title::<PageTableCheck>(&file), "");
     }

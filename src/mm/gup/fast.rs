@@ -198,6 +198,10 @@ async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u
         gup_put_folio(k, folio, folio, refs, w.flags).await;
         return false;
     }
+    if !pmd.write() && gup_must_unshare(k, pmd.pfn(), w.flags).await {
+        gup_put_folio(k, folio, folio, refs, w.flags).await;
+        return false;
+    }
     let entries = pmd_gens(k, pmdp);
     for (va, &page) in (start..end).zip(taken.as_slice()) {
         record_page(k, pages, (w.mm, va), page, entries[(va - pmdp.base()) as usize], w.flags);

@@ -144,10 +144,14 @@ async fn gup_must_unshare(k: &Kernel, pfn: Pfn, flags: Foll) -> bool {
     k.step(obj::page(pfn, 1), Access::Read, || !k.page_anon_exclusive(pfn)).await
 }
 
+/// PageAnonExclusive() of the page or, as long as leaves map it, of the head.
+fn folio_exclusive(k: &Kernel, pfn: Pfn) -> bool {
+    k.page_anon_exclusive(pfn) || k.page_anon_exclusive(k.compound_head(pfn))
+}
+
 /// A pinned anonymous page is one address space's alone.
 fn sanity_check_pinned_pages(k: &Kernel, pages: &[PageRef]) {
-    let shared =
-        |p: &&PageRef| k.page_gen(p.pfn) == p.gen_ && k.folio_test_anon(p.pfn) && !k.page_anon_exclusive(p.pfn);
+    let shared = |p: &&PageRef| k.page_gen(p.pfn) == p.gen_ && k.folio_test_anon(p.pfn) && !folio_exclusive(k, p.pfn);
     if k.fixed(Fix::WpReuseExclusive)
         && let Some(page) = pages.iter().find(shared)
     {

@@ -70,13 +70,37 @@ async fn follow_page_mask(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<
     let pmd = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await;
     match pmd.table_nr() {
         Some(table) => follow_page_pte(k, vma, va, table, flags).await,
-        None if pmd.is_leaf() => {
-            // A driver's leaf; check_vma_flags() stops all areas that have one.
-            k.emit(Event::Bug { what: "vm-bug-on-page-not-head", pfn: Some(pmd.pfn()) });
-            Err(Errno::EFAULT)
-        }
+        None if pmd.is_leaf() => follow_huge_pmd(k, vma, va, flags).await,
         None => Ok(None),
     }
+}
+
+/// As [`follow_page_pte`], of a page of a leaf.
+async fn follow_huge_pmd(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<Option<(PageRef, u16)>, Errno> {
+    enter!(k);
+    let p = PmdPtr::of(vma.mm, va);
+    spin_lock(k, page_table_lock(vma.mm)).await;
+    let pmd = pmdp_get(k, p);
+    if !pmd.is_leaf() || !pmd.access_permitted(flags.contains(Foll::WRITE)) {
+        spin_unlock(k, page_table_lock(vma.mm));
+        return Ok(None);
+    }
+    let head = pmd.pfn();
+    if !vma.is_anonymous() {
+        // A driver's leaf; check_vma_flags() stops all areas that have one.
+        k.emit(Event::Bug { what: "vm-bug-on-page-not-head", pfn: Some(head) });
+        spin_unlock(k, page_table_lock(vma.mm));
+        return Err(Errno::EFAULT);
+    }
+    if !pmd.write() && gup_must_unshare(k, head, flags).await {
+        spin_unlock(k, page_table_lock(vma.mm));
+        return Err(Errno::EMLINK);
+    }
+    let got = try_grab_folio(k, head, flags).await;
+    let i = (va - p.base()) as usize;
+    let page = (PageRef { pfn: head.add(i), gen_: k.page_gen(head.add(i)) }, pmd_gens(k, p)[i]);
+    spin_unlock(k, page_table_lock(vma.mm));
+    if got { Ok(Some(page)) } else { Err(Errno::ENOMEM) }
 }
 
 async fn follow_page_pte(

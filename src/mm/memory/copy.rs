@@ -7,6 +7,7 @@ use crate::kernel::{Errno, Touch, Wait, enter, spin_lock, spin_unlock};
 use crate::limits::*;
 use crate::mm::gup::page_maybe_dma_pinned;
 use crate::mm::highmem::copy_user_highpage;
+use crate::mm::huge_memory::copy_huge_pmd;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
 use crate::mm::mmu_notifier::*;
@@ -49,8 +50,13 @@ pub(crate) async fn copy_page_range(k: &Kernel, dst: &Vma, src: &Vma) -> Result<
     while va < src.end && ret.is_ok() {
         let p = PmdPtr::of(src.mm, va);
         let next = (p.base() + PTRS_PER_PTE as u8).min(src.end);
+        let mut pmd = pmdp_get_lockless(k, p).await;
         // A driver's leaf faults again.
-        if let Some(table) = pmdp_get_lockless(k, p).await.table_nr() {
+        if pmd.is_leaf() && src.is_anonymous() {
+            ret = copy_huge_pmd(k, dst, src, va).await;
+            pmd = pmdp_get_lockless(k, p).await;
+        }
+        if let (Ok(()), Some(table)) = (ret, pmd.table_nr()) {
             ret = copy_pte_range(k, dst, src, table, va, next).await;
         }
         va = next;
@@ -130,13 +136,14 @@ async fn copy_pte(k: &Kernel, dst: &Vma, src: &Vma, at: (u8, u8, u8), prealloc: 
 /// Whether the child must get a copy at once: the page may be pinned, and the parent is to keep it.
 ///
 /// Only of a page that is the parent's alone: what is shared already is not pinned, or was shared before.
-async fn page_needs_cow_for_dma(k: &Kernel, src: &Vma, pfn: Pfn) -> bool {
+pub(crate) async fn page_needs_cow_for_dma(k: &Kernel, src: &Vma, pfn: Pfn) -> bool {
     enter!(k);
     let shared = k.fixed(Fix::WpReuseExclusive) && !k.page_anon_exclusive(pfn);
     if !k.fixed(Fix::ForkEarlyCow) || !src.flags.is_cow() || !k.folio_test_anon(pfn) || shared {
         return false;
     }
-    let touch = [Touch::read(obj::has_pinned(src.mm)), Touch::read(obj::page(pfn, 1)), Touch::default()];
+    let head = k.compound_head(pfn);
+    let touch = [Touch::read(obj::has_pinned(src.mm)), Touch::read(obj::page(head, 1)), Touch::default()];
     k.step_on(touch, Wait::Ready, || k.has_pinned(src.mm) && page_maybe_dma_pinned(k, pfn)).await
 }
 

@@ -5,6 +5,7 @@ use super::{add_mm_counter, pte_alloc, vm_normal_page};
 use crate::fixes::Fix;
 use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock, trylock};
 use crate::mm::highmem::copy_user_highpage;
+use crate::mm::huge_memory::*;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
 use crate::mm::mmu_notifier::*;
@@ -22,23 +23,33 @@ pub(crate) async fn handle_mm_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault 
     enter!(k);
     let pmdp = PmdPtr::of(vmf.mm, vmf.va);
     let pmd = pmdp_get_lockless(k, pmdp).await;
-    if pmd.none()
-        && let Some(ops) = &vma.ops
-        && let Some(fault) = ops.huge_fault(k, vma, vmf)
-    {
-        let ret = fault.await;
-        if ret != VmFault::Fallback {
-            return ret;
-        }
-    } else if pmd.is_leaf() {
-        return huge_pmd_fault(k, vma, vmf, pmdp, pmd).await;
+    let ret = match pmd.none() {
+        true => create_huge_pmd(k, vma, vmf, pmdp).await,
+        false if pmd.is_leaf() => huge_pmd_fault(k, vma, vmf, pmdp, pmd).await,
+        false => VmFault::Fallback,
+    };
+    if ret == VmFault::Fallback { handle_pte_fault(k, vma, vmf).await } else { ret }
+}
+
+async fn create_huge_pmd(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdPtr) -> VmFault {
+    if thp_vma_allowable(vma, p) {
+        return do_huge_pmd_anonymous_page(k, vma, vmf, p).await;
     }
-    handle_pte_fault(k, vma, vmf).await
+    match vma.ops.as_ref().and_then(|ops| ops.huge_fault(k, vma, vmf)) {
+        Some(fault) => fault.await,
+        None => VmFault::Fallback,
+    }
 }
 
 /// A leaf that does not permit the access.  Linux: wp_huge_pmd(); asks the driver, or splits.
 async fn huge_pmd_fault(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdPtr, pmd: Pte) -> VmFault {
     enter!(k);
+    if vma.is_anonymous() {
+        return match (vmf.write || vmf.unshare) && !pmd.write() {
+            true => do_huge_pmd_wp_page(k, vma, vmf, p, pmd).await,
+            false => huge_pmd_set_accessed(k, p).await,
+        };
+    }
     if pmd.access_permitted(vmf.write) {
         return VmFault::NoPage; // somebody was faster
     }
@@ -50,7 +61,7 @@ async fn huge_pmd_fault(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdPtr, pmd: Pte) ->
             return ret;
         }
     }
-    crate::mm::huge_memory::__split_huge_pmd(k, vma, p).await;
+    __split_huge_pmd(k, vma, p).await;
     VmFault::NoPage
 }
 
@@ -242,11 +253,12 @@ async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> 
         return Some(true);
     }
     let refcount_era = k.fixed(Fix::WpReuseRefcount);
-    let count = || k.step(obj::page(pfn, 1), Access::Read, || k.page_count(pfn));
+    let head = k.compound_head(pfn);
+    let count = || k.step(obj::page(head, 1), Access::Read, || k.page_count(head));
     if refcount_era && count().await != 1 {
         return Some(false);
     }
-    if !trylock(k, folio_lock(pfn)).await {
+    if !trylock(k, folio_lock(head)).await {
         if refcount_era {
             return Some(false);
         }
@@ -254,12 +266,12 @@ async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> 
             return None;
         }
     }
-    let mapped_once = k.step(obj::mapcount(pfn), Access::Read, || k.page_mapcount(pfn) == 1).await;
+    let mapped_once = page_mapcount(k, pfn).await == 1;
     let reuse = mapped_once && (!refcount_era || count().await == 1);
     if reuse && k.fixed(Fix::WpReuseExclusive) {
         k.step(obj::page(pfn, 1), Access::Write, || k.set_page_anon_exclusive(pfn, true)).await;
     }
-    mutex_unlock(k, folio_lock(pfn));
+    mutex_unlock(k, folio_lock(head));
     Some(reuse)
 }
 
@@ -267,13 +279,14 @@ async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> 
 async fn wait_for_page(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> bool {
     enter!(k);
     let page = PageRef { pfn, gen_: pte_gen(k, p) };
+    let head = k.compound_head(pfn);
     get_page(k, pfn).await;
     spin_unlock(k, ptl(p.table));
-    mutex_lock(k, folio_lock(pfn)).await;
+    mutex_lock(k, folio_lock(head)).await;
     spin_lock(k, ptl(p.table)).await;
     let same = ptep_get(k, p) == orig;
     if !same {
-        mutex_unlock(k, folio_lock(pfn));
+        mutex_unlock(k, folio_lock(head));
     }
     put_page(k, page).await;
     same
