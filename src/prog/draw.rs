@@ -105,6 +105,8 @@ impl Pool {
             ArgKind::Num { max: 255, .. } => rng.u8(..),
             // The first allocations of a call are those that every call has.
             _ if desc.name == "n" => rng.u16(..).trailing_zeros() as u8,
+            // A file that is cut loses all: the other lengths here are files'.
+            _ if desc.name == "len" && chance(rng, 160) => 0,
             // What is mapped has its protection by taste; another one is what mprotect is for.
             ArgKind::Flags(_) if desc.name == "prot" && shape.effect != Effect::Maps => rng.u8(..),
             _ if chance(rng, 208) => self.taste[shape.names[i] as usize],
@@ -119,6 +121,11 @@ impl Pool {
 
     /// Where to map: preferably where nothing is.
     fn free_base(&self, world: &World, rng: &mut Rng) -> u8 {
+        // Right behind something shows what reaches past its end.
+        let behind = world.mapped << 1 & !world.mapped;
+        if behind != 0 && chance(rng, 16) {
+            return any_bit(rng, behind);
+        }
         let base = self.base(rng);
         if world.mapped >> base & 1 == 0 || chance(rng, 32) {
             return base;

@@ -111,7 +111,10 @@ pub(super) fn suspend(prog: &mut Prog, rng: &mut Rng) {
     let mut records = Vec::with_capacity(prog.records.len() + 8);
     for rec in prog.records.drain(..) {
         let Rec::Call(mut call) = rec else { continue };
-        if !call.concurrent {
+        // What comes next may still happen before the suspended ones go on.
+        if !call.concurrent && suspended != 0 && chance(rng, 96) {
+            call.concurrent = true;
+        } else if !call.concurrent {
             resume(&mut records, &mut suspended, rng);
         }
         call.steps = 0;
@@ -167,6 +170,9 @@ const ALL_PROT: u8 = 3;
 /// Calls that can race at once.
 const MAX_RACERS: usize = 5;
 
+/// Of 256 racing calls about a page, those for which it is touched before.
+const WARM: u16 = 48;
+
 impl<'a> Scene<'a> {
     fn play(&mut self) {
         let races = !chance(self.rng, 24);
@@ -212,6 +218,9 @@ impl<'a> Scene<'a> {
             victim = self.pick();
         }
         self.provide(victim, task);
+        // What has nothing yet allocates most, and of another size than what was given back before.
+        let fresh = victim.needs.filter(|_| chance(self.rng, 160));
+        let fresh = fresh.and_then(|slot| Some((slot.arg, self.provide_slot(slot.kind, task, true)?)));
         loop {
             let call = self.draw(shape, task);
             self.push(shape, call);
@@ -219,7 +228,10 @@ impl<'a> Scene<'a> {
                 break;
             }
         }
-        let call = self.draw(victim, task);
+        let mut call = self.draw(victim, task);
+        if let Some((arg, slot)) = fresh {
+            call.args[arg as usize] = slot;
+        }
         self.push(victim, call);
     }
 
@@ -251,6 +263,7 @@ impl<'a> Scene<'a> {
         }
 
         let mut before = self.world;
+        let mut calls = [None; MAX_RACERS];
         let first = self.rng.u8(0..NR_USER_TASKS as u8);
         let first = if chance(self.rng, 208) { 0 } else { first };
         for (i, shape) in racers.iter().enumerate() {
@@ -258,7 +271,25 @@ impl<'a> Scene<'a> {
             let task = (first + turn % self.tasks) % NR_USER_TASKS as u8;
             let call = Call { concurrent: true, ..call(shape, &self.pool, &before, task, self.rng) };
             before.reserve(shape, &call);
+            calls[i] = Some(call);
+        }
+        for (shape, call) in racers.iter().zip(calls.into_iter().flatten()) {
+            self.warm(shape, &call);
+        }
+        for (shape, call) in racers.iter().zip(calls.into_iter().flatten()) {
             self.push(shape, call);
+        }
+    }
+
+    /// Some CPU has touched the page a racing call is about, and has a translation of it.
+    fn warm(&mut self, racer: &Shape, call: &Call) {
+        if let Some(addr) = racer.addr.filter(|_| racer.needs_pages() && chance(self.rng, WARM))
+            && let Some(shape) = self.any(Shape::touches)
+        {
+            let task = self.rng.u8(0..self.tasks);
+            let mut touch = self.draw(shape, task);
+            touch.args[shape.addr.unwrap_or(0) as usize] = call.args[addr as usize];
+            self.push(shape, touch);
         }
     }
 
@@ -268,7 +299,7 @@ impl<'a> Scene<'a> {
             return;
         }
         if let Some(slot) = shape.needs.filter(|slot| self.world.filled(slot.kind) == 0) {
-            self.provide_slot(slot.kind, task);
+            self.provide_slot(slot.kind, task, false);
         }
         if shape.needs_pages() && self.world.mapped == 0 {
             self.provide_by(|s| s.effect == Effect::Maps, task);
@@ -281,14 +312,17 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// A call that fills a slot.
-    fn provide_slot(&mut self, kind: HandleKind, task: u8) {
-        if let Some(shape) = self.any(|s| s.fills.is_some_and(|slot| slot.kind == kind)) {
-            self.provide(shape, task);
-            let mut call = self.draw(shape, task);
-            shape.fill(&mut call.args);
-            self.push(shape, call);
+    /// A call that fills a slot, with something of any size or as most are; returns which slot.
+    fn provide_slot(&mut self, kind: HandleKind, task: u8, any_size: bool) -> Option<u8> {
+        let shape = self.any(|s| s.fills.is_some_and(|slot| slot.kind == kind))?;
+        self.provide(shape, task);
+        let mut call = self.draw(shape, task);
+        shape.fill(&mut call.args);
+        if let Some(i) = shape.order.filter(|_| any_size).map(usize::from) {
+            call.args[i] = shape.op.args[i].kind.normalize(self.rng.u8(..));
         }
+        self.push(shape, call);
+        shape.fills.map(|slot| call.args[slot.arg as usize])
     }
 
     /// A call for which a condition holds.

@@ -56,7 +56,7 @@ pub static TARGETS: &[Target] = &[
             ("load", 8),
             ("store", 12),
             ("execve", 1),
-            ("fail_nth", 2),
+            ("fail_nth", 5),
         ],
     },
     Target {
@@ -71,7 +71,7 @@ pub static TARGETS: &[Target] = &[
             ("load", 12),
             ("store", 16),
             ("execve", 1),
-            ("ftruncate", 8),
+            ("ftruncate", 12),
             ("fail_nth", 4),
             ("devdax_mmap", 5),
             ("fork", 8),
