@@ -9,7 +9,7 @@ use crate::kernel::{TaskId, Wait};
 use crate::limits::*;
 use crate::oracles::{Oracles, StateMap, Stats};
 use crate::prog::Rec;
-use crate::trace::Event;
+use crate::trace::{Event, Record};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::pin::Pin;
@@ -63,19 +63,14 @@ impl Exec<'_, '_, '_> {
     #[inline(never)]
     fn feed(&mut self) {
         let Exec { sys, oracles, stats, observe, digest, .. } = self;
-        match observe {
-            Observe::Digest | Observe::Keep => sys.trace.drain(|record| {
-                oracles.event(record);
-                stats.event(record);
-                let mut hasher = Fnv(*digest);
-                (record.step, record.task, record.site.key(), record.event).hash(&mut hasher);
-                *digest = hasher.finish();
-            }),
-            Observe::Bare | Observe::Oracles => sys.trace.drain(|record| {
-                oracles.event(record);
-                stats.event(record);
-            }),
-        }
+        let digests = matches!(observe, Observe::Digest | Observe::Keep);
+        sys.trace.drain(|record| {
+            oracles.event(record);
+            stats.event(record);
+            if digests {
+                *digest = with(*digest, record);
+            }
+        });
         if self.over.is_none() && self.oracles.found() {
             self.over = Some(Over::Found);
         }
@@ -289,6 +284,14 @@ impl Schedule for Fixed {
         unreachable!("nobody asks")
     }
     fn taken(&mut self, _: &crate::kernel::Machine, _: TaskId, _: &[crate::kernel::Touch; 3], _: u16) {}
+}
+
+/// A digest of all records up to this one.
+#[cold]
+fn with(digest: u64, record: &Record) -> u64 {
+    let mut hasher = Fnv(digest);
+    (record.step, record.task, record.site.key(), record.event).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Fowler, Noll, Vo: a hash that is the same everywhere.

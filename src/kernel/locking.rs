@@ -6,7 +6,8 @@
 //!             which is known to touch the lock, too, once it was taken.
 //! Left out:   fairness, wait-die of ww_mutex (nested reservations are trylocks), downgrade.
 
-use super::machine::{Machine, Wait};
+use super::machine::Machine;
+use super::pending::Wait;
 use super::step::Touch;
 use crate::limits::*;
 use crate::trace::{Event, Site, obj};
@@ -180,7 +181,7 @@ fn acquire(k: &Machine, l: Lock, read: bool) -> impl Future<Output = ()> {
     Acquire { k, l, read, site, armed: false }
 }
 
-/// A blocking acquire: lockdep hears of it before it blocks.
+/// A blocking acquire: lockdep hears of it at the latest when it blocks.
 struct Acquire<'k> {
     k: &'k Machine,
     l: Lock,
@@ -197,7 +198,9 @@ impl Future for Acquire<'_> {
         let Acquire { k, l, read, site, armed } = *self;
         if !armed {
             self.armed = true;
-            k.emit_at(site, Event::LockAcquire { lock: l.0, read });
+            if !k.locks[l.0 as usize].get().free_for(read) {
+                k.emit_at(site, Event::LockContended { lock: l.0, read });
+            }
             let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
             k.announce(site, &[touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read });
             return std::task::Poll::Pending;

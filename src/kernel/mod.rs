@@ -7,6 +7,7 @@
 mod errno;
 mod locking;
 mod machine;
+mod pending;
 mod rcu;
 pub(crate) mod sched;
 mod smp;
@@ -19,7 +20,8 @@ pub use locking::{LockClass, lock_class, lock_name};
 pub use machine::{KernelTask, Machine, TaskId, task_name};
 
 pub(crate) use locking::*;
-pub(crate) use machine::{Draw, Entered, Override, Wait};
+pub(crate) use machine::Entered;
+pub(crate) use pending::{Draw, Override, Wait};
 pub(crate) use rcu::*;
 pub(crate) use smp::*;
 pub(crate) use step::Touch;

@@ -3,7 +3,8 @@
 //!
 //! A CPU that has interrupts off acts on an IPI when they go on again, and the sender waits for it.
 
-use super::machine::{Machine, Wait};
+use super::machine::Machine;
+use super::pending::Wait;
 use super::sched::tasks;
 use super::step::Touch;
 use crate::arch::Cpu;

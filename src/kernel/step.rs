@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The primitive: announce an access, hand the CPU back, and act when picked.
 
-use super::machine::{Machine, Wait};
+use super::machine::Machine;
+use super::pending::Wait;
 use crate::trace::{Access, Obj, Site};
 use std::cell::Cell;
 use std::future::Future;

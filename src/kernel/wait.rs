@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Waiting for a word to be set.  Linux: kernel/sched/wait.c, swait.c.
 
-use super::machine::{Machine, Wait};
+use super::machine::Machine;
+use super::pending::Wait;
 use super::step::Touch;
 use super::workqueue::{Work, WorkQueue};
 use crate::limits::*;

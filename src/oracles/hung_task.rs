@@ -25,7 +25,7 @@ impl Oracle for HungTask {
     #[inline]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
-            Event::LockAcquire { .. } | Event::MightSleep => self.waits[r.task as usize] = Some(r.func),
+            Event::LockContended { .. } | Event::MightSleep => self.waits[r.task as usize] = Some(r.func),
             Event::LockAcquired { .. } => self.waits[r.task as usize] = None,
             Event::Deadlock { tasks } => found.add(self.deadlock(r, tasks)),
             _ => {}
@@ -60,7 +60,7 @@ mod tests {
     fn the_title_names_where_a_blocked_task_waits() {
         let (mut oracle, mut found) = (HungTask::default(), Findings::default());
         oracle.reset();
-        let lock = |lock| Event::LockAcquire { lock, read: false };
+        let lock = |lock| Event::LockContended { lock, read: false };
         let got = |lock| Event::LockAcquired { lock, read: false, try_: false };
         for r in [
             record(1, 0, "gupfuzz::mm::g::here", lock(1)),
@@ -78,6 +78,6 @@ mod tests {
 
     #[test]
     fn waiting_is_no_deadlock() {
-        assert_eq!(title::<HungTask>(&[(0, Event::MightSleep), (1, Event::LockAcquire { lock: 1, read: true })]), "");
+        assert_eq!(title::<HungTask>(&[(0, Event::MightSleep), (1, Event::LockContended { lock: 1, read: true })]), "");
     }
 }

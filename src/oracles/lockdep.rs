@@ -4,7 +4,8 @@
 //! Promised to every caller: no two classes of locks are ever taken in both orders, whether or not
 //! this run deadlocks; nobody takes a lock twice, returns to user space with one, or sleeps while he
 //! holds a spinlock or has interrupts off.  The orders seen are those of one program, so that a run
-//! does not depend on the ones before it, and those dma_resv_lockdep() primes (v5.5).
+//! does not depend on the ones before it, and those dma_resv_lockdep() primes (v5.5).  The order counts
+//! from when a lock is taken or blocked on, so that a deadlock's last link is known before it.
 //!
 //! Must catch: the above on the first run that shows both orders.
 //! Must leave alone: trylocks, which wait for nobody, as the later lock of a pair; two locks of one
@@ -113,8 +114,11 @@ impl Oracle for Lockdep {
 impl Lockdep {
     fn locking(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
-            Event::LockAcquire { lock, .. } => self.acquire(r, lock, found),
-            Event::LockAcquired { lock, .. } => {
+            Event::LockContended { lock, .. } => self.acquire(r, lock, found),
+            Event::LockAcquired { lock, try_, .. } => {
+                if !try_ {
+                    self.acquire(r, lock, found);
+                }
                 let class = self.class[lock as usize];
                 let task = &mut self.tasks[r.task as usize];
                 if let Some(slot) = task.held.get_mut(task.nr) {
@@ -263,7 +267,7 @@ mod tests {
     fn take(task: u8, class: LockClass, i: u8) -> [(u8, Event); 2] {
         let lock = lock(class, i);
         [
-            (task, Event::LockAcquire { lock, read: false }),
+            (task, Event::LockContended { lock, read: false }),
             (task, Event::LockAcquired { lock, read: false, try_: false }),
         ]
     }

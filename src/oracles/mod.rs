@@ -67,7 +67,7 @@ macro_rules! oracles {
             }
 
             /// One event, in the order they were emitted.
-            #[inline]
+            #[inline(always)]
             pub(crate) fn event(&mut self, r: &Record) {
                 if matches!(r.event, Event::Step { .. }) || r.step > self.findings.until {
                     return;

@@ -91,14 +91,8 @@ fn frame_state(s: &System, pfn: Pfn) -> u32 {
         Owner::Pool(_) => 5,
         Owner::Dev => 6,
     };
-    let refs = match page.refcount {
-        i32::MIN..=-1 => 0,
-        0 => 1,
-        1 => 2,
-        2 => 3,
-        3..=1023 => 4,
-        _ => 5,
-    };
+    // None, one, two, some, or so many that the page may pass for pinned.
+    let refs = (page.refcount.clamp(-1, 3) + 1) as u32 + u32::from(page.refcount >= 1024);
     let mapped = page.mapcount.clamp(0, 2) as u32;
     owner | refs << 3 | mapped << 6 | u32::from(page.flags.bits()) << 8
 }

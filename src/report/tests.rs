@@ -241,7 +241,7 @@ fn a_deadlock_shows_its_locks_and_an_empty_trace_is_no_reason_to_panic() {
     let mut s = Story::default();
     for (task, stack, first, second) in [(0, &f, a, b), (1, &g, b, a)] {
         s.event(1 + 2 * u32::from(task), task, stack, Event::LockAcquired { lock: first, read: false, try_: true });
-        s.event(2 + 2 * u32::from(task), task, stack, Event::LockAcquire { lock: second, read: false });
+        s.event(2 + 2 * u32::from(task), task, stack, Event::LockContended { lock: second, read: false });
     }
     s.records.pop();
     s.stacks.pop();

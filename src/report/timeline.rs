@@ -237,7 +237,7 @@ fn of_locks(r: &Record) -> Option<(u8, String)> {
         format!("{} {i}", lock_name(class))
     };
     Some(match r.event {
-        Event::LockAcquire { lock: l, .. } => (2, format!("want {}", lock(l))),
+        Event::LockContended { lock: l, .. } => (2, format!("want {}", lock(l))),
         Event::LockAcquired { lock: l, .. } => (3, format!("take {}", lock(l))),
         Event::LockRelease { lock: l, .. } => (2, format!("drop {}", lock(l))),
         Event::Irq { off } => (2, format!("interrupts {}", if off { "off" } else { "on" })),

@@ -110,8 +110,8 @@ pub enum Event {
     /// A step is taken: the first object it announced.
     Step { obj: Obj, access: Access },
 
-    /// A task is about to take a lock, and blocks while it is held.
-    LockAcquire { lock: u8, read: bool },
+    /// A task blocks on a lock that others hold.
+    LockContended { lock: u8, read: bool },
     /// A task took a lock; `try_`: by a trylock, which never blocks.
     LockAcquired { lock: u8, read: bool, try_: bool },
     /// A task released a lock.
@@ -183,7 +183,7 @@ impl Event {
     pub(crate) fn is_locking(&self) -> bool {
         matches!(
             self,
-            Event::LockAcquire { .. }
+            Event::LockContended { .. }
                 | Event::LockAcquired { .. }
                 | Event::LockRelease { .. }
                 | Event::Irq { .. }

@@ -75,25 +75,34 @@ pub fn func_name(path: &'static str) -> &'static str {
 
 /// The events of a run.
 ///
-/// Without `keep` only the events since the last `drain` are held; they are in one buffer
-/// that is reused, so that emitting allocates nothing.
+/// Those of the present step are in a buffer that is reused, so that emitting allocates nothing;
+/// with `keep` they are held to the end of the run, with call stacks.
 #[derive(Debug)]
 pub struct Trace {
     on: Cell<bool>,
     keep: Cell<bool>,
-    seen: Cell<usize>,
-    records: RefCell<Vec<Record>>,
+    /// Records since the last `drain`; those that the buffer has no room for are in `more`.
+    nr: Cell<usize>,
+    fresh: Box<[Cell<Record>; FRESH]>,
+    more: RefCell<Vec<Record>>,
+    kept: RefCell<Vec<Record>>,
     /// One call stack a record, innermost last; only with `keep`.
     stacks: RefCell<Vec<Vec<Func>>>,
 }
 
+/// Records of a step that have a place of their own; only few steps emit more than ten.
+const FRESH: usize = 32;
+
 impl Trace {
     pub(crate) fn new() -> Trace {
+        let nothing = Record { step: 0, task: 0, func: Func::IDLE, site: Func::IDLE.site(), event: Event::MightSleep };
         Trace {
             on: Cell::new(true),
             keep: Cell::new(false),
-            seen: Cell::new(0),
-            records: RefCell::new(Vec::with_capacity(64)),
+            nr: Cell::new(0),
+            fresh: Box::new(std::array::from_fn(|_| Cell::new(nothing))),
+            more: RefCell::default(),
+            kept: RefCell::default(),
             stacks: RefCell::default(),
         }
     }
@@ -102,8 +111,10 @@ impl Trace {
     pub(crate) fn reset(&self, on: bool, keep: bool) {
         self.on.set(on);
         self.keep.set(keep);
-        self.seen.set(0);
-        self.records.borrow_mut().clear();
+        self.nr.set(0);
+        for records in [&self.more, &self.kept] {
+            records.borrow_mut().clear();
+        }
         self.stacks.borrow_mut().clear();
     }
 
@@ -114,7 +125,17 @@ impl Trace {
 
     #[inline]
     pub(crate) fn push(&self, record: Record) {
-        self.records.borrow_mut().push(record);
+        let nr = self.nr.get();
+        match self.fresh.get(nr) {
+            Some(slot) => slot.set(record),
+            None => self.push_more(record),
+        }
+        self.nr.set(nr + 1);
+    }
+
+    #[cold]
+    fn push_more(&self, record: Record) {
+        self.more.borrow_mut().push(record);
     }
 
     /// Whether the call stack of each record is wanted.
@@ -123,6 +144,7 @@ impl Trace {
         self.keep.get()
     }
 
+    #[cold]
     pub(crate) fn push_stack(&self, stack: Vec<Func>) {
         self.stacks.borrow_mut().push(stack);
     }
@@ -130,25 +152,35 @@ impl Trace {
     /// Whether nothing happened since the last [`Trace::drain`].
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
-        self.records.borrow().len() == self.seen.get()
+        self.nr.get() == 0
     }
 
     /// Feeds every record not yet drained to `f`.
     #[inline]
     pub(crate) fn drain(&self, mut f: impl FnMut(&Record)) {
-        let mut records = self.records.borrow_mut();
-        for record in &records[self.seen.get()..] {
-            f(record);
+        let nr = self.nr.replace(0);
+        for i in 0..nr {
+            let record = match self.fresh.get(i) {
+                Some(slot) => slot.get(),
+                None => self.more.borrow()[i - FRESH],
+            };
+            if self.keep.get() {
+                self.keep(record);
+            }
+            f(&record);
         }
-        if self.keep.get() {
-            self.seen.set(records.len());
-        } else {
-            records.clear();
+        if nr > FRESH {
+            self.more.borrow_mut().clear();
         }
+    }
+
+    #[cold]
+    fn keep(&self, record: Record) {
+        self.kept.borrow_mut().push(record);
     }
 
     /// Takes what was kept.
     pub(crate) fn take(&self) -> (Vec<Record>, Vec<Vec<Func>>) {
-        (self.records.take(), self.stacks.take())
+        (self.kept.take(), self.stacks.take())
     }
 }

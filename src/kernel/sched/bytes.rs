@@ -2,7 +2,8 @@
 //! One byte a choice, from the program's `choices(...)` records.
 
 use super::{Schedule, tasks};
-use crate::kernel::machine::{Machine, TaskId, hash};
+use crate::kernel::machine::{Machine, TaskId};
+use crate::kernel::pending::hash;
 use crate::kernel::step::Touch;
 
 /// Takes a byte whenever more than one task can run; behind the last byte, a hash of the program.

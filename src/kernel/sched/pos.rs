@@ -33,7 +33,7 @@ impl Schedule for Pos {
     fn taken(&mut self, k: &Machine, task: TaskId, touch: &[Touch; 3], active: u16) {
         let signature = Touch::signature(touch) | k.also.signature();
         for t in tasks(active & k.awake() & !(1 << task)) {
-            if signature & k.signatures[t as usize].get() == 0 {
+            if signature & k.signature(t) == 0 {
                 continue;
             }
             let pending = k.tasks[t as usize].touch.get();

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What every task is about to do: its pending access, whether that can be taken now, and its priority.
+
+use super::locking::LockState;
+use super::machine::{Machine, TaskId};
+use super::sched::tasks;
+use super::step::Touch;
+use crate::limits::*;
+use crate::trace::{Event, Func, Site, obj};
+use std::cell::Cell;
+
+/// What a pending access waits for, as data that the step loop tests in constant time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// For nothing: the step can be taken.
+    Ready,
+    /// For a lock to be free, or free of writers.
+    Lock { lock: u8, read: bool },
+    /// For a word to be set.
+    Event(u8),
+    /// For CPUs to leave the interrupts-off sections they were in.
+    Acks,
+    /// For the program's next call.
+    NextCall,
+}
+
+/// Where priorities of pending accesses come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Draw {
+    /// From a hash of seed, call and access: partial order sampling.
+    Pos { seed: u32 },
+    /// Nobody asks for them.
+    None,
+}
+
+/// An `override(n, priority)` record: what the n-th access of a call draws first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Override {
+    pub(crate) call: u8,
+    pub(crate) n: u8,
+    pub(crate) priority: u32,
+}
+
+/// The state of a task.
+pub(super) struct Task {
+    pub(super) touch: Cell<[Touch; 3]>,
+    pub(super) site: Cell<Site>,
+    pub(super) wait: Cell<Wait>,
+    /// CPUs that have yet to leave their interrupts-off section before this task goes on.
+    pub(super) acks: Cell<u16>,
+    /// Number of the next access in its call; the pending one is the one before.
+    pub(super) n: Cell<u16>,
+    /// How often the pending access was drawn again.
+    pub(super) redraws: Cell<u16>,
+    /// What distinguishes the draws of this call: its salt, operation and task.
+    pub(super) salt: Cell<u32>,
+    pub(super) call: Cell<u8>,
+    pub(super) depth: Cell<u8>,
+    pub(super) stack: [Cell<Func>; MAX_CALL_DEPTH],
+}
+
+/// Which of the sets in [`Sets`].
+#[derive(Clone, Copy)]
+pub(super) enum Set {
+    /// Tasks that have a pending access.
+    Awake,
+    /// Those of them whose pending access can be taken; kept up to date where that changes.
+    Enabled,
+    /// Those of them that wait for a lock, free or not.
+    ForLock,
+    /// Those of them that wait for a word or for other CPUs.
+    ForEvent,
+}
+
+/// Sets of tasks, one bit a task, in one word: a step changes several at once.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sets(u64);
+
+const _: () = assert!(NR_TASKS <= 16);
+
+/// A task that is awake and can take its step.
+const READY: u64 = 1 << (16 * Set::Awake as u32) | 1 << (16 * Set::Enabled as u32);
+
+impl Sets {
+    #[inline]
+    fn of(self, set: Set) -> u16 {
+        (self.0 >> (16 * set as u32)) as u16
+    }
+    #[inline]
+    fn with(self, set: Set, task: TaskId) -> Sets {
+        Sets(self.0 | 1 << (16 * set as u32) << task)
+    }
+    #[inline]
+    fn less(self, set: Set, task: TaskId) -> Sets {
+        Sets(self.0 & !(1 << (16 * set as u32) << task))
+    }
+    /// The task in none of them.
+    #[inline]
+    fn without(self, task: TaskId) -> Sets {
+        Sets(self.0 & !(0x0001_0001_0001_0001 << task))
+    }
+}
+
+impl Machine {
+    /// The task has nothing to do until its next call.
+    pub(crate) fn set_idle(&self, task: TaskId) {
+        let t = &self.tasks[task as usize];
+        t.wait.set(Wait::NextCall);
+        t.touch.set(Default::default());
+        self.signatures[task as usize].set(0);
+        self.sets.set(self.sets.get().without(task));
+    }
+
+    /// Tasks that have a pending access, one bit each.
+    #[inline]
+    pub(crate) fn awake(&self) -> u16 {
+        self.sets.get().of(Set::Awake)
+    }
+
+    /// The only door through which a step is announced.
+    pub(super) fn announce(&self, site: Site, touch: &[Touch; 3], wait: Wait) {
+        let task = self.current.get();
+        let t = &self.tasks[task as usize];
+        t.site.set(site);
+        t.touch.set(*touch);
+        t.wait.set(wait);
+        t.redraws.set(0);
+        t.n.set(t.n.get() + 1);
+        self.signatures[task as usize].set(0);
+        self.drawn.set(self.drawn.get() & !(1 << task));
+        let sets = self.sets.get().without(task);
+        if wait == Wait::Ready {
+            self.sets.set(Sets(sets.0 | READY << task));
+        } else {
+            let set = if matches!(wait, Wait::Lock { .. }) { Set::ForLock } else { Set::ForEvent };
+            self.sets.set(sets.with(Set::Awake, task).with(set, task));
+            self.recheck(task);
+        }
+    }
+
+    /// What the pending access of `task` touches, see [`Touch::signature`]; worked out when somebody asks.
+    #[inline]
+    pub(super) fn signature(&self, task: TaskId) -> u64 {
+        let signature = &self.signatures[task as usize];
+        if signature.get() == 0 {
+            signature.set(Touch::signature(&self.tasks[task as usize].touch.get()));
+        }
+        signature.get()
+    }
+
+    /// The priority of the pending access of `task`.
+    #[inline]
+    pub(super) fn priority(&self, task: TaskId) -> u32 {
+        let priority = &self.priorities[task as usize];
+        if self.drawn.get() >> task & 1 == 0 {
+            self.drawn.set(self.drawn.get() | 1 << task);
+            priority.set(self.draw(&self.tasks[task as usize]));
+        }
+        priority.get()
+    }
+
+    fn draw(&self, t: &Task) -> u32 {
+        let Draw::Pos { seed } = self.draw.get() else { return 0 };
+        // announce() has counted the access already.
+        let (n, redraws) = (t.n.get() - 1, t.redraws.get());
+        if redraws == 0 {
+            let call = t.call.get();
+            if let Some(o) = self.overrides.borrow().iter().find(|o| o.call == call && u16::from(o.n) == n) {
+                return o.priority;
+            }
+        }
+        hash(seed, t.salt.get(), u32::from(n) << 16 | u32::from(redraws))
+    }
+
+    /// Draws the pending access of `task` again.
+    pub(super) fn redraw(&self, task: TaskId) {
+        let t = &self.tasks[task as usize];
+        t.redraws.set(t.redraws.get().wrapping_add(1));
+        self.drawn.set(self.drawn.get() & !(1 << task));
+    }
+
+    /// Tasks whose pending access can be taken now, one bit each.
+    #[inline]
+    pub(crate) fn enabled(&self) -> u16 {
+        let enabled = self.sets.get().of(Set::Enabled);
+        debug_assert!(
+            tasks(self.awake()).all(|t| enabled >> t & 1 == u16::from(self.can_take(t))),
+            "somebody who waits was not told"
+        );
+        enabled
+    }
+
+    /// What the pending access of `task` waits for has changed.
+    #[inline]
+    fn recheck(&self, task: TaskId) {
+        let sets = self.sets.get();
+        self.sets.set(match self.can_take(task) {
+            true => sets.with(Set::Enabled, task),
+            false => sets.less(Set::Enabled, task),
+        });
+    }
+
+    /// Sets who holds a lock.
+    #[inline]
+    pub(super) fn set_lock(&self, lock: u8, state: LockState) {
+        self.locks[lock as usize].set(state);
+        for t in self.others(Set::ForLock) {
+            if let Wait::Lock { lock: l, read } = self.waits_for(t)
+                && l == lock
+            {
+                let could = self.sets.get().of(Set::Enabled) >> t & 1 != 0;
+                self.recheck(t);
+                if could && !state.free_for(read) && self.trace.is_on() {
+                    // It would have taken the lock, and somebody was faster.
+                    self.record(t, self.tasks[t as usize].site.get(), Event::LockContended { lock, read });
+                }
+            }
+        }
+    }
+
+    /// Sets a word that somebody can wait for.
+    pub(super) fn set_word(&self, word: u8, value: u32) {
+        self.also.add(obj::word(word));
+        self.words[word as usize].set(value);
+        for t in self.others(Set::ForEvent) {
+            if self.waits_for(t) == Wait::Event(word) {
+                self.recheck(t);
+            }
+        }
+    }
+
+    /// Whoever waits, but for the current task: that announces anew before it matters.
+    #[inline]
+    fn others(&self, set: Set) -> impl Iterator<Item = TaskId> {
+        tasks(self.sets.get().of(set) & !(1 << self.current.get()))
+    }
+
+    /// CPU `cpu` is where whoever waits for it wants it to be.
+    #[inline]
+    pub(super) fn ack(&self, cpu: TaskId) {
+        for t in tasks(self.sets.get().of(Set::ForEvent)) {
+            let task = &self.tasks[t as usize];
+            if task.wait.get() == Wait::Acks {
+                task.acks.set(task.acks.get() & !(1 << cpu));
+                self.recheck(t);
+            }
+        }
+    }
+
+    /// Whether the pending access of `task` can be taken now: a pure function of machine state.
+    #[inline]
+    fn can_take(&self, task: TaskId) -> bool {
+        let t = &self.tasks[task as usize];
+        match t.wait.get() {
+            Wait::Ready => true,
+            Wait::Lock { lock, read } => self.locks[lock as usize].get().free_for(read),
+            Wait::Event(word) => self.words[word as usize].get() != 0,
+            Wait::Acks => t.acks.get() == 0,
+            Wait::NextCall => false,
+        }
+    }
+
+    pub(crate) fn pending(&self, task: TaskId) -> ([Touch; 3], Site) {
+        let t = &self.tasks[task as usize];
+        (t.touch.get(), t.site.get())
+    }
+
+    pub(crate) fn waits_for(&self, task: TaskId) -> Wait {
+        self.tasks[task as usize].wait.get()
+    }
+}
+
+/// Mixes the three numbers a draw depends on.
+pub(crate) fn hash(a: u32, b: u32, c: u32) -> u32 {
+    let x = (u64::from(a) << 32 | u64::from(b)) ^ u64::from(c).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let x = (x ^ (x >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (x >> 32) as u32
+}
