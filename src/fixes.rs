@@ -85,6 +85,14 @@ fixes! {
         "c24d37322548 mm/gup: fix try_grab_compound_head() race with split_huge_page()",
         "GUP-fast looks whether the page still belongs to the head it took its reference of",
         on "newest -tlb-flush-ipi";
+    GupRecheckPmd = "gup-recheck-pmd", Upstream, (6, 1),
+        "70cbc3cc78a9 mm: gup: fix the fast GUP race against THP collapse",
+        "GUP-fast reads the pmd again after it took its reference",
+        on "newest -tlb-flush-ipi -collapse-ipi";
+    CollapseIpi = "collapse-ipi", Upstream, (6, 1),
+        "2ba99c5e0881 mm/khugepaged: fix GUP-fast interaction by sending IPI",
+        "khugepaged waits for every GUP-fast before it looks at reference counts",
+        on "newest -tlb-flush-ipi -gup-recheck-pmd";
     MremapFlush = "mremap-flush", Upstream, (4, 19),
         "eb66ae030829 mremap: properly flush TLB before releasing the page",
         "mremap flushes the old address before it drops the page-table lock",

@@ -77,6 +77,12 @@ pub(super) async fn madvise(s: &System, addr: Addr, len: Len, advice: Advice) ->
     ret.map(|()| 0)
 }
 
+/// khugepaged finds the pmd of a page, or somebody asks for it by MADV_COLLAPSE.
+pub(super) async fn collapse(s: &System, addr: Addr) -> Ret {
+    enter!(s);
+    khugepaged::collapse_huge_page(s, addr.0).await.map(|()| 0)
+}
+
 pub(super) async fn load(s: &System, addr: Addr) -> Ret {
     enter!(s);
     uaccess::access_user(s, addr.0, None).await.map(u32::from)

@@ -97,6 +97,8 @@ syscall_table! {
     56 dma_buf_export(buf: NewDmaBuf, exporter: Exporter, order: Order, bo: Bo) = dma_buf::dma_buf_export;
     57 dma_buf_mmap(buf: DmaBuf, addr: Addr, len: Len, map: Sharing) = dma_buf::dma_buf_mmap;
     58 dma_buf_put(buf: DmaBuf) = dma_buf::dma_buf_put;
+
+    64 collapse(addr: Addr) = memory::collapse;
 }
 
 /// Index into [`OPS`] plus one, by number.

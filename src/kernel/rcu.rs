@@ -4,7 +4,7 @@
 //! An interrupts-off section is a reader; a grace period ends when every CPU that was in one has left it.
 
 use super::machine::{KernelTask, Machine};
-use super::smp::{irqs_off_mask, wait_acks};
+use super::smp::wait_irqs_on;
 use super::wait::{WORD_RCU, wake_up};
 use super::workqueue::Work;
 use crate::trace::{Access, Event, obj};
@@ -33,14 +33,7 @@ pub(crate) async fn rcu_do_batch(k: &Machine) -> Work {
 pub(crate) async fn synchronize_rcu(k: &Machine) {
     super::enter!(k);
     k.emit(Event::MightSleep);
-    let busy = k.step(obj::irqs(), Access::Read, || {
-        let mask = irqs_off_mask(k) & !(1 << k.current());
-        k.tasks[k.current() as usize].acks.set(mask);
-        mask != 0
-    });
-    if busy.await {
-        wait_acks(k).await;
-    }
+    wait_irqs_on(k).await;
 }
 
 const _: () = assert!(KernelTask::Rcu as usize == crate::limits::NR_TASKS - 1);

@@ -79,7 +79,7 @@ fn cpus_where(k: &Machine, set: u16, test: impl Fn(&Cpu) -> bool) -> u16 {
 }
 
 /// CPUs that have interrupts off now.
-pub(super) fn irqs_off_mask(k: &Machine) -> u16 {
+fn irqs_off_mask(k: &Machine) -> u16 {
     cpus_where(k, (1 << NR_TASKS) - 1, |cpu| cpu.irqs_off.get() != 0)
 }
 
@@ -112,8 +112,26 @@ pub(crate) async fn flush_tlb_others(k: &Machine, cpumask: impl Fn() -> u16, pag
     }
 }
 
+/// Interrupts every other CPU and waits until all have been: those with interrupts off when they are on again.
+pub(crate) async fn smp_call_function(k: &Machine) {
+    super::enter!(k);
+    wait_irqs_on(k).await;
+}
+
+/// Waits until every interrupts-off section of now is left.
+pub(super) async fn wait_irqs_on(k: &Machine) {
+    let busy = k.step(obj::irqs(), Access::Read, || {
+        let mask = irqs_off_mask(k) & !(1 << k.current());
+        k.tasks[k.current() as usize].acks.set(mask);
+        mask != 0
+    });
+    if busy.await {
+        wait_acks(k).await;
+    }
+}
+
 /// Waits until every CPU of the task's acks left its interrupts-off section.
 #[track_caller]
-pub(super) fn wait_acks(k: &Machine) -> impl Future<Output = ()> {
+fn wait_acks(k: &Machine) -> impl Future<Output = ()> {
     k.step_on([Touch::read(obj::irqs()), Touch::default(), Touch::default()], Wait::Acks, || ())
 }

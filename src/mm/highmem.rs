@@ -23,6 +23,12 @@ pub(crate) fn copy_user_highpage(k: &Kernel, to: PageRef, from: PageRef) -> impl
     })
 }
 
+/// Clears a page that nobody else sees yet.
+#[track_caller]
+pub(crate) fn clear_user_highpage(k: &Kernel, page: PageRef) -> impl Future<Output = ()> {
+    k.step(obj::data(page.pfn), Access::Write, move || fill(k, page, 0))
+}
+
 /// Uses contents in the present step: returns them, or replaces them by `value`.
 pub(crate) fn use_page(k: &Kernel, page: PageRef, kind: UseKind, value: Option<u8>) -> u8 {
     use_page_at(k, page, kind, value, None)

@@ -15,7 +15,7 @@
 use super::mm_types::*;
 use super::swap::put_page;
 use crate::arch;
-use crate::kernel::{Work, WorkFunc, call_rcu, enter, flush_tlb_others};
+use crate::kernel::{Work, WorkFunc, call_rcu, enter, flush_tlb_others, smp_call_function};
 use crate::limits::*;
 use crate::trace::{Access, obj};
 
@@ -97,6 +97,12 @@ pub(crate) async fn tlb_flush_mmu(k: &Kernel, tlb: &mut MmuGather) {
 async fn tlb_remove_table(k: &Kernel, table: u8) {
     enter!(k);
     call_rcu(k, Work { func: WorkFunc::FreeTable, arg: table, salt: 0 }).await;
+}
+
+/// Waits until nobody walks a table any more that was reachable before.
+pub(crate) async fn tlb_remove_table_sync_one(k: &Kernel) {
+    enter!(k);
+    smp_call_function(k).await;
 }
 
 /// Ends.

@@ -5,6 +5,7 @@ pub(crate) mod fork;
 pub(crate) mod gup;
 pub(crate) mod highmem;
 pub(crate) mod huge_memory;
+pub(crate) mod khugepaged;
 pub(crate) mod madvise;
 pub(crate) mod memory;
 pub(crate) mod memremap;

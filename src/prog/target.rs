@@ -68,6 +68,7 @@ pub static TARGETS: &[Target] = &[
             ("mremap", 10),
             ("mprotect", 14),
             ("madvise", 14),
+            ("collapse", 8),
             ("load", 12),
             ("store", 16),
             ("execve", 1),

@@ -103,8 +103,7 @@ async fn gup_fast_pgd_range(k: &Kernel, w: Walk, start: u8, end: u8, pages: &mut
 /// Whichever of 2 and a comes first, 3 or b sees the other.  Interrupts are off, so that the table
 /// cannot go; the page can, and its frame may be somebody else's by 2.
 ///
-/// The pmd is for khugepaged, which takes away a table with its ptes in place: 70cbc3cc78a9 "mm: gup:
-/// fix the fast GUP race against THP collapse" (v6.1).  Nothing else does that.
+/// The pmd is for khugepaged, which takes away a table with its ptes in place.
 ///
 /// An architecture without a special bit cannot tell a page frame from a page, and takes no pte.
 async fn gup_fast_pte_range(
@@ -142,7 +141,7 @@ async fn gup_fast_pte_range(
         let Some((folio, page)) = try_grab_folio_fast(k, pte.pfn(), 1, w.flags).await else {
             return false;
         };
-        if pmd != pmdp_get_lockless(k, pmdp).await {
+        if k.fixed(Fix::GupRecheckPmd) && pmd != pmdp_get_lockless(k, pmdp).await {
             gup_put_folio(k, folio, folio, 1, w.flags).await;
             return false;
         }

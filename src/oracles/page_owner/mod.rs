@@ -31,6 +31,8 @@ struct Page {
     value: u8,
     pfn: Pfn,
     gen_: u16,
+    /// The frame its entry goes to since it changed last.
+    home: (Pfn, u16),
     /// What FOLL_PIN for writing handed out, and how many such pins there are.
     pinned: (Pfn, u16),
     pins: u16,
@@ -179,6 +181,11 @@ impl Oracle for PageOwner {
                     self.unpin((pfn, took));
                 }
             }
+            Event::Map { mm, va, pfn, nr, gen_, anon: true, .. } => {
+                for i in 0..nr as usize {
+                    self.spaces[mm as usize].pages[va as usize + i].home = (pfn.add(i), gen_);
+                }
+            }
             Event::ForkBegin { parent, .. } => {
                 self.spaces[parent as usize].fork = Fork { running: true, ..Fork::default() };
             }
@@ -230,13 +237,14 @@ impl PageOwner {
         for space in self.spaces.iter_mut().filter(|s| s.known | s.pinned != 0) {
             for va in super::frames(space.known | space.pinned) {
                 let page = &mut space.pages[va.index()];
-                if page.pinned == (pfn, gen_) || (page.pfn, page.gen_) == (pfn, gen_) {
+                let shows = (page.pfn, page.gen_) == (pfn, gen_) || page.home == (pfn, gen_);
+                if page.pinned == (pfn, gen_) || shows {
                     space.fork.written |= 1 << va.0;
                 }
                 if space.pinned >> va.0 & 1 != 0 && page.pinned == (pfn, gen_) {
                     space.known |= 1 << va.0;
                     (page.value, page.pfn, page.gen_, page.step) = (value, pfn, gen_, step);
-                } else if (page.pfn, page.gen_) == (pfn, gen_) {
+                } else if shows {
                     space.known &= !(1 << va.0);
                 }
             }
@@ -297,9 +305,12 @@ impl PageOwner {
         }
         self.spaces[parent as usize].fork.running = false;
         let plain = space.plain & !space.unstable;
-        let fork = Fork::default();
-        self.spaces[child as usize] =
-            Space { plain, unstable: 0, known: space.known & plain & !written, pinned: 0, fork, ..space };
+        let mut pages = space.pages;
+        for (page, own) in pages.iter_mut().zip(&self.spaces[child as usize].pages) {
+            page.home = own.home;
+        }
+        let (known, fork) = (space.known & plain & !written, Fork::default());
+        self.spaces[child as usize] = Space { plain, unstable: 0, known, pinned: 0, fork, pages, ..space };
     }
 
     fn begin(&mut self, task: u8, nr: u8, args: [u8; 5], mm: u8) {
@@ -360,7 +371,7 @@ fn effect(nr: u8, args: [u8; 5], plain: u64) -> (u64, u64) {
     let range = pages(addr.into());
     match op.name {
         "load" | "store" | "mprotect" | "get_user_pages" | "pin_user_pages" | "dio_read" | "dio_write" | "vmsplice"
-        | "io_uring_register" | "fork" => (0, 0),
+        | "io_uring_register" | "fork" | "collapse" => (0, 0),
         "mmap" => (range, if arg("map") == Some(0) { range } else { 0 }),
         "madvise" if arg("advice") == Some(DONTNEED) => (range, range & plain),
         "madvise" => (0, 0),

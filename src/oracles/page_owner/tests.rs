@@ -50,6 +50,23 @@ fn what_a_former_owner_left_is_a_leak() {
 }
 
 #[test]
+fn what_was_stored_moves_with_its_page() {
+    let map = |pfn, nr| {
+        let map = Event::Map { mm: 0, va: 8, pfn, nr, gen_: 3, anon: true, write: true, special: false };
+        (0, map)
+    };
+    // Not promised to be seen, and not promised not to be.
+    for (pfn, nr) in [(B, 1), (B, 4)] {
+        let moved = [&anon()[..], &[map(A, 1), store(A, 1), map(pfn, nr), dma(B, 7)]].concat();
+        assert_eq!(title::<PageOwner>(&[&moved[..], &[load(B, 7)]].concat()), "");
+        assert_eq!(title::<PageOwner>(&[&moved[..], &[load(B, 1)]].concat()), "");
+    }
+    // By way of the old page it is nothing to the owner.
+    let stale = [&anon()[..], &[map(A, 1), store(A, 1), map(B, 1), store(B, 2), dma(A, 7), load(B, 7)]].concat();
+    assert_eq!(title::<PageOwner>(&stale), "lost-write in f");
+}
+
+#[test]
 fn a_load_returns_the_last_store() {
     assert_eq!(title::<PageOwner>(&[&anon()[..], &[store(A, 1), store(A, 2), load(A, 2)]].concat()), "");
     let v = feed::<PageOwner>(&[&anon()[..], &[store(A, 1), load(B, 0)]].concat()).unwrap();
