@@ -45,7 +45,7 @@ const ABI: &[(u8, &str)] = &[
     (56, "dma_buf_export(buf exporter order bo)"),
     (57, "dma_buf_mmap(buf addr len map)"),
     (58, "dma_buf_put(buf)"),
-    (64, "collapse(addr)"),
+    (64, "collapse(addr len)"),
 ];
 
 #[test]

@@ -77,10 +77,15 @@ pub(super) async fn madvise(s: &System, addr: Addr, len: Len, advice: Advice) ->
     ret.map(|()| 0)
 }
 
-/// khugepaged finds the pmd of a page, or somebody asks for it by MADV_COLLAPSE.
-pub(super) async fn collapse(s: &System, addr: Addr) -> Ret {
+/// khugepaged finds the pmds of these pages, or somebody asks for it by MADV_COLLAPSE.
+pub(super) async fn collapse(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);
-    khugepaged::collapse_huge_page(s, addr.0).await.map(|()| 0)
+    let end = end_of(addr, len)?;
+    let mut ret = Ok(0);
+    for base in (addr.0 - addr.0 % HPAGE_PMD_NR as u8..end).step_by(HPAGE_PMD_NR) {
+        ret = ret.and(khugepaged::collapse_huge_page(s, base).await.map(|()| 0));
+    }
+    ret
 }
 
 pub(super) async fn load(s: &System, addr: Addr) -> Ret {

@@ -98,7 +98,7 @@ syscall_table! {
     57 dma_buf_mmap(buf: DmaBuf, addr: Addr, len: Len, map: Sharing) = dma_buf::dma_buf_mmap;
     58 dma_buf_put(buf: DmaBuf) = dma_buf::dma_buf_put;
 
-    64 collapse(addr: Addr) = memory::collapse;
+    64 collapse(addr: Addr, len: Len) = memory::collapse;
 }
 
 /// Index into [`OPS`] plus one, by number.
