@@ -129,6 +129,10 @@ fixes! {
         "a7f226604170 mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared anonymous page",
         "a pin for reading gets a page of its own, not one that the next write would copy",
         on "newest";
+    SwapNoPinned = "swap-no-pinned", Upstream, (5, 11),
+        "feb889fb40fa mm: don't put pinned pages into the swap cache",
+        "reclaim looks for pins before it puts an anonymous page into the swap cache",
+        on "v5.12";
     TtmPoolClear = "ttm-pool-clear", Upstream, (5, 11),
         "811ee9dff580 drm/ttm: make sure pool pages are cleared",
         "pages are cleared as they go into a TTM pool",
@@ -185,6 +189,14 @@ fixes! {
         "dma-buf: Require VM_PFNMAP vma for mmap (Vetter, February 2021 to November 2022)",
         "a dma-buf refuses a mapping that is not VM_PFNMAP",
         on "v5.12 -pte-special";
+    TtuSkipPinned = "ttu-skip-pinned", Proposed, (never),
+        "mm: Skip opportunistic reclaim for dma pinned pages (Wilson, 24 June 2020)",
+        "try_to_unmap_one leaves a page alone that may be pinned",
+        on "v5.10";
+    ShrinkSkipPinned = "shrink-skip-pinned", Proposed, (never),
+        "the same in shrink_page_list (Hocko and Kara in that thread)",
+        "reclaim does not even look who maps a page that may be pinned",
+        on "v5.10";
     TtmOrderedPtes = "ttm-order-ptes", Proposed, (never),
         "order > 0 mappings as a run of special ptes (thread of February 2021)",
         "TTM maps a huge-aligned buffer object by ptes",

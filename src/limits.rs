@@ -35,6 +35,8 @@ pub const NR_HANDLES: usize = 8;
 pub const NR_BIOS: usize = 8;
 /// Pages of one direct I/O request, pipe or registered buffer.
 pub const BIO_MAX_VECS: usize = 8;
+/// Slots of the swap device, one page each.
+pub const NR_SWAP: usize = 8;
 /// Blocks of the disk, one page each.
 pub const NR_BLOCKS: usize = 16;
 

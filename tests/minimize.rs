@@ -172,7 +172,7 @@ fn every_schedule_has_its_explicit_form() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut prog = Prog::default();
         let mut fitting = BTreeMap::new();
-        for i in 0..400 {
+        for i in 0..800 {
             generator.generate(&mut prog);
             for _ in 0..i % 8 {
                 mutate(&mut prog, &mut rng, &generator);

@@ -19,6 +19,7 @@ const ABI: &[(u8, &str)] = &[
     (10, "fail_nth(n)"),
     (11, "devdax_mmap(addr len)"),
     (12, "fork(child)"),
+    (13, "reclaim(nr)"),
     (16, "get_user_pages(pins addr len flags)"),
     (17, "pin_user_pages(pins addr len flags)"),
     (18, "unpin_user_pages(pins)"),

@@ -198,6 +198,12 @@ words! {
         Hugepage = "hugepage",
         /// MADV_NOHUGEPAGE.
         Nohugepage = "nohugepage",
+        /// MADV_PAGEOUT.
+        Pageout = "pageout",
+        /// MADV_COLD.
+        Cold = "cold",
+        /// MADV_FREE.
+        Free = "free",
     }
     /// How the CPU maps pages of a buffer object.
     Caching {

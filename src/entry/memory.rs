@@ -73,6 +73,9 @@ pub(super) async fn madvise(s: &System, addr: Addr, len: Len, advice: Advice) ->
         Advice::Dofork => madvise::madvise_flag(s, start, end, VmFlags::DONTCOPY, false).await,
         Advice::Hugepage => madvise::madvise_flag(s, start, end, VmFlags::HUGEPAGE, true).await,
         Advice::Nohugepage => madvise::madvise_flag(s, start, end, VmFlags::HUGEPAGE, false).await,
+        Advice::Pageout => madvise::madvise_cold(s, start, end, true).await,
+        Advice::Cold => madvise::madvise_cold(s, start, end, false).await,
+        Advice::Free => madvise::madvise_free(s, start, end).await,
     };
     ret.map(|()| 0)
 }
@@ -108,6 +111,12 @@ pub(super) async fn execve(s: &System) -> Ret {
 pub(super) async fn fork(s: &System, child: Task) -> Ret {
     enter!(s);
     fork::kernel_clone(s, child.0).await.map(|()| child.0.into())
+}
+
+/// Reclaims up to so many pages, as a write to memory.reclaim does.
+pub(super) async fn reclaim(s: &System, nr: Len) -> Ret {
+    enter!(s);
+    Ok(vmscan::shrink_inactive_list(s, nr.0).await)
 }
 
 pub(super) async fn ftruncate(s: &System, file: File, len: FileLen) -> Ret {

@@ -11,6 +11,7 @@ use crate::limits::NR_HANDLES;
 use crate::mm::Kernel;
 use crate::mm::gup::Pages;
 use crate::mm::shmem::shmem_truncate;
+use crate::mm::swapfile::try_to_unuse;
 use crate::trace::Pin;
 use crate::ttm::TtmDevice;
 use std::cell::{Cell, RefCell};
@@ -78,6 +79,9 @@ impl System {
             if self.peek_mapping(file).next().is_some() {
                 shmem_truncate(self, file, 0).await;
             }
+        }
+        if self.swap.peek_used() > 0 {
+            try_to_unuse(self).await;
         }
     }
 }

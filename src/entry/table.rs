@@ -67,6 +67,7 @@ syscall_table! {
     10 fail_nth(n: Nth) = memory::fail_nth;
     11 devdax_mmap(addr: Addr, len: Len) = memory::devdax_mmap;
     12 fork(child: Task) = memory::fork;
+    13 reclaim(nr: Len) = memory::reclaim;
 
     16 get_user_pages(pins: NewPins, addr: Addr, len: Len, flags: GupFlags) = gup::get_user_pages;
     17 pin_user_pages(pins: NewPins, addr: Addr, len: Len, flags: GupFlags) = gup::pin_user_pages;

@@ -82,8 +82,7 @@ fn touch_node(held: Held) -> Touch {
 pub(crate) fn submit_bio<'k>(k: &'k Machine, disk: &'k Gendisk, slot: u8) -> impl Future<Output = ()> {
     let Bio { pages, write, .. } = disk.bio(slot);
     k.step(obj::word(WORD_DISK), Access::Write, move || {
-        disk.requests.push(Work { func: WorkFunc::Bio, arg: slot, salt: k.salt() });
-        wake_up(k, WORD_DISK);
+        queue_request(k, WorkFunc::Bio, slot);
         k.emit(Event::Bio { slot, nr: pages.len(), write, done: false });
     })
 }

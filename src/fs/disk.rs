@@ -9,6 +9,7 @@ use super::bio::{Bio, bio_endio};
 use crate::kernel::*;
 use crate::limits::*;
 use crate::mm::highmem::use_page;
+use crate::mm::page_io::swap_rq;
 use crate::mm::*;
 use crate::trace::{Access, UseKind, obj};
 use std::cell::Cell;
@@ -16,8 +17,6 @@ use std::cell::Cell;
 /// A disk, its queue and its requests.
 #[derive(Debug)]
 pub(crate) struct Gendisk {
-    /// Submitted, not yet begun.
-    pub(super) requests: WorkQueue,
     /// The bio_set.
     pub(super) bios: [Cell<Option<Bio>>; NR_BIOS],
     /// What the blocks hold.  Only the disk itself looks.
@@ -27,14 +26,12 @@ pub(crate) struct Gendisk {
 impl Gendisk {
     pub(crate) fn new() -> Gendisk {
         Gendisk {
-            requests: WorkQueue::default(),
             bios: std::array::from_fn(|_| Cell::new(None)),
             media: std::array::from_fn(|block| Cell::new(written_at_the_factory(block))),
         }
     }
 
     pub(crate) fn reset(&self) {
-        self.requests.reset();
         self.bios.iter().for_each(|b| b.set(None));
         self.media.iter().enumerate().for_each(|(block, m)| m.set(written_at_the_factory(block)));
     }
@@ -58,7 +55,11 @@ const fn block_of(first: u8, i: usize) -> usize {
 /// What the disk does for as long as the machine runs.
 pub(crate) async fn disk_main(k: &Kernel, disk: &Gendisk) {
     loop {
-        let slot = wait_for_work(k, WORD_DISK, &disk.requests).await.arg;
+        let Work { func, arg: slot, .. } = next_request(k).await;
+        if func != WorkFunc::Bio {
+            swap_rq(k, func == WorkFunc::SwapWrite, slot).await;
+            continue;
+        }
         let bio = disk.bio(slot);
         for (i, &page) in bio.pages.as_slice().iter().enumerate() {
             let media = &disk.media[block_of(bio.block, i)];

@@ -93,9 +93,6 @@ pub(super) fn load_overrides(sys: &System, prog: &Prog) {
     }
 }
 
-/// Whose turn it is to enter the kernel.
-const CALLS_BEGUN: u8 = 2;
-
 /// A user task: makes its calls one after the other.
 pub(super) async fn user_task(sys: &System, calls: &Calls<'_>, t: TaskId) {
     loop {
@@ -113,7 +110,7 @@ pub(super) async fn user_task(sys: &System, calls: &Calls<'_>, t: TaskId) {
                 debug_assert!(op(call.op).is_some());
                 // Entering the kernel is a step: what a call does first, looking a handle up, say,
                 // is ordered by the schedule like everything else.
-                sys.step(obj::counter(CALLS_BEGUN), Access::Write, || ()).await;
+                sys.step(obj::counter(obj::CALLS_BEGUN), Access::Write, || ()).await;
                 let mm = sys.current_mm();
                 sys.emit(Event::CallBegin { call: number, op: call.op, args: call.args, mm });
                 let ret = dispatch(sys, call.op, call.args).await;

@@ -65,8 +65,10 @@ lock_classes! {
     Pmd("page_table_lock", Spin, NR_MMS);
     /// The lock of a page table, by table.
     Pte("ptl", Spin, NR_TABLES);
-    /// `mapping->i_pages`, by mapping.
-    IPages("i_pages", Spin, NR_MAPPINGS);
+    /// `mapping->i_pages`, by mapping; the last one is the swap cache's.
+    IPages("i_pages", Spin, NR_MAPPINGS + 1);
+    /// `swap_info_struct->lock`.
+    Swap("swap_lock", Spin, 1);
     /// `bo->base.resv`, by buffer object.
     Resv("reservation_ww_class_mutex", Sleep, NR_HANDLES);
     /// The LRU of the TTM device.

@@ -55,6 +55,8 @@ pub struct Machine {
     pub(super) words: [Cell<u32>; NR_WAIT_WORDS],
     pub(super) works: WorkQueue,
     pub(super) rcu: WorkQueue,
+    /// Submitted to the disk, not yet begun.
+    pub(super) requests: WorkQueue,
     /// Which of a task's next allocations fail: bit 0 the next.
     fail_nth: [Cell<u32>; NR_TASKS],
     pub(super) sets: Cell<Sets>,
@@ -92,6 +94,7 @@ impl Machine {
             words: std::array::from_fn(|_| Cell::new(0)),
             works: WorkQueue::default(),
             rcu: WorkQueue::default(),
+            requests: WorkQueue::default(),
             fail_nth: std::array::from_fn(|_| Cell::new(0)),
             sets: Cell::default(),
             drawn: Cell::new(0),
@@ -129,6 +132,7 @@ impl Machine {
         self.words.iter().for_each(|w| w.set(0));
         self.works.reset();
         self.rcu.reset();
+        self.requests.reset();
         self.fail_nth.iter().for_each(|n| n.set(0));
     }
 

@@ -24,7 +24,10 @@ pub(crate) const WORD_FENCE: u8 = WORD_BIO + NR_BIOS as u8;
 /// No request of a registered buffer is in flight, by slot of the buffer.
 pub(crate) const WORD_RSRC: u8 = WORD_FENCE + 2 * NR_HANDLES as u8;
 
-const _: () = assert!(WORD_RSRC as usize + NR_HANDLES <= NR_WAIT_WORDS);
+/// A page is back from the swap device, or there, by slot.
+pub(crate) const WORD_SWAP: u8 = WORD_RSRC + NR_HANDLES as u8;
+
+const _: () = assert!(WORD_SWAP as usize + NR_SWAP <= NR_WAIT_WORDS);
 
 /// Sets a word; belongs to the step before it.
 pub(crate) fn wake_up(k: &Machine, word: u8) {

@@ -2,7 +2,7 @@
 //! Work that somebody else does later.  Linux: kernel/workqueue.c.
 
 use super::machine::Machine;
-use super::wait::{WORD_KWORKER, wait_for_work, wake_up};
+use super::wait::{WORD_DISK, WORD_KWORKER, wait_for_work, wake_up};
 use crate::limits::NR_WORKS;
 use crate::trace::{Access, obj};
 use std::cell::Cell;
@@ -22,6 +22,10 @@ pub(crate) enum WorkFunc {
     FreeTable,
     /// An I/O request for the disk.
     Bio,
+    /// A page to the swap device (mm/page_io.rs).
+    SwapWrite,
+    /// A page from the swap device.
+    SwapRead,
     /// A job for the GPU.
     Job,
 }
@@ -94,6 +98,24 @@ pub(crate) fn queue_work(k: &Machine, func: WorkFunc, arg: u8) -> impl Future<Ou
             wake_up(k, WORD_KWORKER);
         }
     })
+}
+
+/// Hands the disk a request.  Linux: block/blk-mq.c.
+#[track_caller]
+pub(crate) fn submit_request(k: &Machine, func: WorkFunc, arg: u8) -> impl Future<Output = ()> {
+    k.step(obj::word(WORD_DISK), Access::Write, move || queue_request(k, func, arg))
+}
+
+/// As [`submit_request`]; belongs to a step that announces [`WORD_DISK`].
+pub(crate) fn queue_request(k: &Machine, func: WorkFunc, arg: u8) {
+    k.requests.push(Work { func, arg, salt: k.salt() });
+    wake_up(k, WORD_DISK);
+}
+
+/// The disk's next request.
+#[track_caller]
+pub(crate) fn next_request(k: &Machine) -> impl Future<Output = Work> {
+    wait_for_work(k, WORD_DISK, &k.requests)
 }
 
 /// The kworker's next item.

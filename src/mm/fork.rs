@@ -46,7 +46,7 @@ pub(crate) async fn kernel_clone(k: &Kernel, child: TaskId) -> Result<(), Errno>
     }
     let mm = dup_mm(k, k.current_mm()).await?;
     // Entering the kernel is a step of its own, on the same object: a task is inside or it is not.
-    let touch = [Touch::write(obj::tlb(child)), Touch::write(obj::counter(1)), Touch::default()];
+    let touch = [Touch::write(obj::tlb(child)), Touch::write(obj::counter(obj::CALLS_BEGUN)), Touch::default()];
     let moved = k.step_on(touch, Wait::Ready, || {
         (k.depth(child) == 0).then(|| {
             let old = k.task_mm(child);

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Advice.  Linux: mm/madvise.c.
 
-use super::memory::{Zap, zap_page_range_single};
+use super::memory::{Zap, vm_normal_page, zap_page_range_single};
 use super::mm_types::*;
 use super::mmap::*;
-use crate::kernel::{Errno, down_read, down_write, enter, up_read, up_write};
+use super::mmu_gather::*;
+use super::mmu_notifier::*;
+use super::pgtable::*;
+use super::swapfile::{free_swap_and_cache, try_to_free_swap};
+use super::vmscan::*;
+use crate::kernel::{Errno, down_read, down_write, enter, mutex_unlock, spin_lock, spin_unlock, trylock};
+use crate::kernel::{up_read, up_write};
+use crate::limits::*;
+use crate::trace::{Access, Notify, obj};
+use std::ops::Range;
 
 /// MADV_DONTNEED: the contents of pages `start..end` are not needed any more.
 ///
@@ -64,4 +73,157 @@ async fn madvise_vma_behavior(k: &Kernel, mm: u8, start: u8, end: u8, flag: VmFl
         va = vma.end;
     }
     Ok(())
+}
+
+/// MADV_PAGEOUT and MADV_COLD: pages `start..end` go, or are the next to go.
+///
+/// # Errors
+/// -EINVAL: an area holds page frames; -ENOMEM: not all of the range is mapped.
+pub(crate) async fn madvise_cold(k: &Kernel, start: u8, end: u8, pageout: bool) -> Result<(), Errno> {
+    enter!(k);
+    let mm = k.current_mm();
+    down_read(k, mmap_lock(mm)).await;
+    let mut ret = Ok(());
+    let mut va = start;
+    while va < end {
+        let Some(vma) = find_vma(k, mm, va) else {
+            ret = Err(Errno::ENOMEM);
+            break;
+        };
+        if vma.flags.contains(VmFlags::PFNMAP) {
+            ret = Err(Errno::EINVAL);
+            break;
+        }
+        // As far as one page table goes.
+        let p = PmdPtr::of(mm, va);
+        let next = end.min(vma.end).min(p.base() + PTRS_PER_PTE as u8);
+        if let Some(table) = pmdp_get_lockless(k, p).await.table_nr() {
+            madvise_cold_or_pageout_pte_range(k, &vma, table, va..next, pageout).await;
+        }
+        va = next;
+    }
+    up_read(k, mmap_lock(mm));
+    ret
+}
+
+async fn madvise_cold_or_pageout_pte_range(k: &Kernel, vma: &Vma, table: u8, range: Range<u8>, pageout: bool) {
+    enter!(k);
+    let mut list = Isolated::default();
+    spin_lock(k, ptl(table)).await;
+    for va in range {
+        let p = PtePtr::of(k, table, va);
+        let pte = ptep_get(k, p);
+        let normal = pte.present().then(|| vm_normal_page(k, vma, pte)).flatten();
+        // Huge pages would have to be split.
+        let Some(pfn) = normal.filter(|&pfn| !k.page_head(k.compound_head(pfn))) else {
+            continue;
+        };
+        // Others may need it; since v5.9.
+        if k.step(obj::mapcount(pfn), Access::Read, || k.page_mapcount(pfn)).await != 1 {
+            continue;
+        }
+        if !pageout {
+            k.step(obj::page(pfn, 1), Access::Write, || k.folio_assign(pfn, PageFlags::ACTIVE, false)).await;
+        } else if !list.is_full() && folio_isolate_lru(k, pfn, true).await {
+            list.push(PageRef { pfn, gen_: k.page_gen(pfn) });
+        }
+    }
+    spin_unlock(k, ptl(table));
+    shrink_folio_list(k, list.as_slice()).await; // reclaim_pages()
+}
+
+/// MADV_FREE: what pages `start..end` hold is not needed, unless they are written to again.
+///
+/// # Errors
+/// -EINVAL: not anonymous memory; -ENOMEM: not all of the range is mapped.
+pub(crate) async fn madvise_free(k: &Kernel, start: u8, end: u8) -> Result<(), Errno> {
+    enter!(k);
+    let mm = k.current_mm();
+    down_read(k, mmap_lock(mm)).await;
+    let mut ret = Ok(());
+    let mut va = start;
+    while va < end {
+        let Some(vma) = find_vma(k, mm, va) else {
+            ret = Err(Errno::ENOMEM);
+            break;
+        };
+        if !vma.is_anonymous() {
+            ret = Err(Errno::EINVAL);
+            break;
+        }
+        let to = end.min(vma.end);
+        madvise_free_single_vma(k, &vma, va, to).await;
+        va = to;
+    }
+    up_read(k, mmap_lock(mm));
+    ret
+}
+
+async fn madvise_free_single_vma(k: &Kernel, vma: &Vma, start: u8, end: u8) {
+    enter!(k);
+    let mut tlb = tlb_gather_mmu(k, vma.mm).await;
+    let range = MmuNotifierRange::new(Notify::Clear, vma.mm, start, end);
+    mmu_notifier_invalidate_range_start(k, &range).await;
+    let mut va = start;
+    while va < end {
+        let p = PmdPtr::of(vma.mm, va);
+        let next = end.min(p.base() + PTRS_PER_PTE as u8);
+        if let Some(table) = pmdp_get_lockless(k, p).await.table_nr() {
+            spin_lock(k, ptl(table)).await;
+            for va in va..next {
+                madvise_free_pte(k, &mut tlb, PtePtr::of(k, table, va), va).await;
+            }
+            spin_unlock(k, ptl(table));
+        }
+        va = next;
+    }
+    mmu_notifier_invalidate_range_end(k, &range).await;
+    tlb_finish_mmu(k, tlb).await;
+}
+
+/// One entry of madvise_free_pte_range().
+async fn madvise_free_pte(k: &Kernel, tlb: &mut MmuGather, p: PtePtr, va: u8) {
+    let pte = ptep_get(k, p);
+    if let Some(slot) = pte.swap_slot() {
+        ptep_get_and_clear(k, p).await;
+        free_swap_and_cache(k, slot).await;
+    }
+    if !pte.present() || k.page_head(k.compound_head(pte.pfn())) {
+        return; // a huge page would have to be split
+    }
+    let page = PageRef { pfn: pte.pfn(), gen_: pte_gen(k, p) };
+    let unclean = || k.folio_test(page.pfn, PageFlags::SWAPCACHE | PageFlags::DIRTY);
+    if k.step(obj::page(page.pfn, 1), Access::Read, unclean).await && !clean_lazyfree(k, page).await {
+        return;
+    }
+    if pte.dirty() {
+        let pte = ptep_get_and_clear(k, p).await;
+        set_pte_at(k, p, pte.mkclean()).await;
+        tlb.range(va, va + 1);
+    }
+    // folio_mark_lazyfree()
+    k.step(obj::page(page.pfn, 1), Access::Write, || {
+        if !k.folio_test(page.pfn, PageFlags::SWAPCACHE) {
+            k.folio_assign(page.pfn, PageFlags::SWAPBACKED | PageFlags::ACTIVE, false);
+        }
+    })
+    .await;
+}
+
+/// Nobody else maps it, nor is it in swap, nor dirty; false: it is, and stays as it is.
+async fn clean_lazyfree(k: &Kernel, page: PageRef) -> bool {
+    let pfn = page.pfn;
+    if !trylock(k, folio_lock(pfn)).await {
+        return false;
+    }
+    let mut clean = k.step(obj::mapcount(pfn), Access::Read, || k.page_mapcount(pfn)).await == 1;
+    let cached = || k.folio_test(pfn, PageFlags::SWAPCACHE);
+    if clean && k.step(obj::page(pfn, 1), Access::Read, cached).await {
+        clean = try_to_free_swap(k, page).await;
+    }
+    if clean {
+        k.step(obj::page(pfn, 1), Access::Write, || k.folio_assign_dirty(pfn, false)).await;
+    }
+    mutex_unlock(k, folio_lock(pfn));
+    clean
 }

@@ -10,6 +10,7 @@ pub(crate) use super::mm_struct::*;
 use super::page_alloc::FreeArea;
 pub(crate) use super::page_flags::*;
 use super::pgtable::PgTable;
+use super::swapfile::SwapInfo;
 use crate::fixes::FixSet;
 use crate::kernel::{Draw, Lock, LockClass, Machine, NR_MAPPINGS};
 use crate::limits::*;
@@ -167,6 +168,7 @@ pub struct Kernel {
     /// The address space of each task, `u8::MAX`: none.
     pub(super) task_mm: [Cell<u8>; NR_TASKS],
     pub(super) tables: [PgTable; NR_TABLES],
+    pub(crate) swap: SwapInfo,
     mappings: [Mapping; NR_MAPPINGS],
     /// The last generation given to a block; one more at each allocation and at each free.
     generation: Cell<u16>,
@@ -189,6 +191,7 @@ impl Kernel {
             mms: std::array::from_fn(|_| Mm::default()),
             task_mm: std::array::from_fn(|_| Cell::new(u8::MAX)),
             tables: std::array::from_fn(|_| PgTable::default()),
+            swap: SwapInfo::default(),
             mappings: std::array::from_fn(|_| Mapping::default()),
             generation: Cell::new(0),
         }
@@ -201,6 +204,7 @@ impl Kernel {
         super::page_alloc::mem_init(self);
         super::pgtable::pgtable_cache_init(self);
         super::mm_struct::init_mm(self);
+        self.swap.init();
         for (task, mm) in self.task_mm.iter().enumerate() {
             mm.set(if task < NR_USER_TASKS { 0 } else { u8::MAX });
         }

@@ -14,6 +14,7 @@
 
 use super::mm_types::*;
 use super::swap::put_page;
+use super::swapfile::free_swap_cache;
 use crate::arch;
 use crate::kernel::{Work, WorkFunc, call_rcu, enter, flush_tlb_others, smp_call_function};
 use crate::limits::*;
@@ -83,7 +84,11 @@ pub(crate) async fn tlb_flush_mmu(k: &Kernel, tlb: &mut MmuGather) {
     enter!(k);
     tlb_flush_mmu_tlbonly(k, tlb).await;
     for i in 0..std::mem::take(&mut tlb.nr_pages) {
-        put_page(k, tlb.pages[i as usize]).await;
+        let page = tlb.pages[i as usize];
+        if k.folio_test_anon(page.pfn) {
+            free_swap_cache(k, page).await;
+        }
+        put_page(k, page).await;
     }
     for i in 0..std::mem::take(&mut tlb.nr_tables) {
         tlb_remove_table(k, tlb.tables[i as usize]).await;

@@ -18,6 +18,7 @@ pub(crate) mod mprotect;
 pub(crate) mod mremap;
 pub(crate) mod page_alloc;
 pub(crate) mod page_flags;
+pub(crate) mod page_io;
 pub(crate) mod page_ref;
 pub(crate) mod page_writeback;
 pub(crate) mod pgtable;
@@ -25,6 +26,9 @@ mod pgtable_types;
 pub(crate) mod rmap;
 pub(crate) mod shmem;
 pub(crate) mod swap;
+pub(crate) mod swap_state;
+pub(crate) mod swapfile;
 pub(crate) mod uaccess;
+pub(crate) mod vmscan;
 
 pub(crate) use mm_types::*;

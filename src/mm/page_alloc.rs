@@ -32,7 +32,7 @@ pub(crate) fn mem_init(k: &Kernel) {
         let owner = if pfn < ram { Owner::Buddy } else { Owner::Dev };
         let (refcount, flags, head) = ((pfn >= ram).into(), PageFlags::empty(), Pfn(pfn as u8));
         let (mapcount, entire_mapcount, pincount, order, gen_, mapping) = (0, 0, 0, 0, 0, NO_MAPPING);
-        let index = 0;
+        let (index, private) = (0, 0);
         frame.init(Page {
             refcount,
             mapcount,
@@ -45,6 +45,7 @@ pub(crate) fn mem_init(k: &Kernel) {
             owner,
             mapping,
             index,
+            private,
         });
     }
     k.iomem.iter().for_each(Memory::clear);

@@ -74,6 +74,7 @@ pub(crate) struct Frame {
     contents: Memory,
     mapping: Cell<u8>,
     index: Cell<u8>,
+    private: Cell<u8>,
 }
 
 /// What a struct page said at one moment, all of it.
@@ -99,6 +100,8 @@ pub(crate) struct Page {
     pub(crate) mapping: u8,
     /// page->index: page of the file, or of the address space that first mapped an anonymous page.
     pub(crate) index: u8,
+    /// page->private: the slot of a page of the swap cache.
+    pub(crate) private: u8,
 }
 
 impl Frame {
@@ -120,6 +123,7 @@ impl Frame {
         self.owner.set(page.owner);
         self.mapping.set(page.mapping);
         self.index.set(page.index);
+        self.private.set(page.private);
     }
 }
 
@@ -161,13 +165,38 @@ impl Kernel {
 
     /// PageDirty().
     pub(crate) fn folio_test_dirty(&self, pfn: Pfn) -> bool {
-        self.lockless(pfn, Access::Read).flags.get().contains(PageFlags::DIRTY)
+        self.folio_test(pfn, PageFlags::DIRTY)
     }
 
     /// SetPageDirty(), ClearPageDirty().
     pub(crate) fn folio_assign_dirty(&self, pfn: Pfn, dirty: bool) {
-        let flags = &self.lockless(pfn, Access::Write).flags;
-        flags.set(if dirty { flags.get() | PageFlags::DIRTY } else { flags.get() - PageFlags::DIRTY });
+        self.folio_assign(pfn, PageFlags::DIRTY, dirty);
+    }
+
+    /// Whether any of these flags is set.
+    pub(crate) fn folio_test(&self, pfn: Pfn, flags: PageFlags) -> bool {
+        self.lockless(pfn, Access::Read).flags.get().intersects(flags)
+    }
+
+    /// Sets or clears flags.
+    pub(crate) fn folio_assign(&self, pfn: Pfn, flags: PageFlags, set: bool) {
+        let all = &self.lockless(pfn, Access::Write).flags;
+        all.set(if set { all.get() | flags } else { all.get() - flags });
+    }
+
+    /// page_ref_freeze(): takes the count from `count` to 0, if it is that.
+    pub(crate) fn page_ref_freeze(&self, pfn: Pfn, count: i32) -> bool {
+        let refcount = &self.lockless(pfn, Access::Write).refcount;
+        let frozen = refcount.get() == count;
+        if frozen {
+            refcount.set(0);
+        }
+        frozen
+    }
+
+    /// page_ref_unfreeze().
+    pub(crate) fn page_ref_unfreeze(&self, pfn: Pfn, count: i32) {
+        self.lockless(pfn, Access::Write).refcount.set(count);
     }
 
     /// How many ptes map the page.
@@ -245,7 +274,6 @@ impl Kernel {
     }
 
     /// page_anon_vma() and page->index of an anonymous page.
-    #[expect(dead_code, reason = "for rmap walks")]
     pub(crate) fn folio_anon_vma(&self, pfn: Pfn) -> (u8, u8) {
         let frame = &self.frames[pfn.index()];
         assert!(self.folio_test_anon(pfn));
@@ -254,12 +282,7 @@ impl Kernel {
 
     /// SetPageAnonExclusive(), ClearPageAnonExclusive(): under the lock of the page table that maps it.
     pub(crate) fn set_page_anon_exclusive(&self, pfn: Pfn, exclusive: bool) {
-        let flags = &self.lockless(pfn, Access::Write).flags;
-        flags.set(if exclusive {
-            flags.get() | PageFlags::ANON_EXCLUSIVE
-        } else {
-            flags.get() - PageFlags::ANON_EXCLUSIVE
-        });
+        self.folio_assign(pfn, PageFlags::ANON_EXCLUSIVE, exclusive);
     }
 
     /// PageAnonExclusive(); stays while the lock of the page table that maps it is held.
@@ -279,13 +302,43 @@ impl Kernel {
         }
         let frame = &self.frames[head.index()];
         frame.flags.set(frame.flags.get() | PageFlags::ANON_EXCLUSIVE);
-        if nr > 1 { &frame.entire_mapcount } else { &frame.mapcount }.set(1);
+        if nr > 1 {
+            frame.entire_mapcount.set(1);
+        } else {
+            frame.mapcount.set(1);
+            frame.flags.set(frame.flags.get() | PageFlags::SWAPBACKED | PageFlags::LRU);
+        }
+    }
+
+    /// A page that was swapped in becomes anonymous again; the step has announced it.
+    pub(crate) fn set_folio_anon(&self, pfn: Pfn, anon_vma: u8, index: u8) {
+        let frame = self.lockless(pfn, Access::Write);
+        frame.mapping.set(anon_vma);
+        frame.index.set(index);
+        frame.flags.set(frame.flags.get() | PageFlags::ANON | PageFlags::SWAPBACKED | PageFlags::LRU);
+    }
+
+    /// folio->swap: the slot; the page is locked.
+    pub(crate) fn folio_swap(&self, pfn: Pfn) -> u8 {
+        self.assert_held(folio_lock(pfn));
+        self.frames[pfn.index()].private.get()
+    }
+
+    pub(crate) fn set_folio_swap(&self, pfn: Pfn, slot: u8) {
+        self.assert_held(folio_lock(pfn));
+        self.frames[pfn.index()].private.set(slot);
     }
 
     /// folio->mapping; the page is locked.
     pub(crate) fn folio_mapping(&self, pfn: Pfn) -> u8 {
         self.assert_held(folio_lock(self.compound_head(pfn)));
         self.frames[pfn.index()].mapping.get()
+    }
+
+    /// page->index; the page is locked.
+    pub(crate) fn folio_index(&self, pfn: Pfn) -> u8 {
+        self.assert_held(folio_lock(self.compound_head(pfn)));
+        self.frames[pfn.index()].index.get()
     }
 
     /// A page enters the page cache of `mapping`, or leaves it; i_pages is held.
@@ -311,6 +364,7 @@ impl Kernel {
             owner: f.owner.get(),
             mapping: f.mapping.get(),
             index: f.index.get(),
+            private: f.private.get(),
         }
     }
 

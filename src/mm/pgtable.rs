@@ -60,6 +60,13 @@ fn table(k: &Kernel, table: u8) -> &PgTable {
     &k.tables[table as usize]
 }
 
+impl Kernel {
+    /// Whose entries a table has.
+    pub(super) fn table_mm(&self, nr: u8) -> u8 {
+        table(self, nr).mm.get()
+    }
+}
+
 /// Which life of a table it is.
 pub(super) fn table_gen(k: &Kernel, nr: u8) -> u16 {
     table(k, nr).gen_.get()

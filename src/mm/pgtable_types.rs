@@ -59,6 +59,10 @@ impl Pte {
     pub(crate) fn mkdirty(self) -> Pte {
         Pte(self.0 | DIRTY)
     }
+    /// pte_mkclean().
+    pub(crate) fn mkclean(self) -> Pte {
+        Pte(self.0 & !DIRTY)
+    }
     /// pte_mkyoung().
     pub(crate) fn mkyoung(self) -> Pte {
         Pte(self.0 | YOUNG)
@@ -71,6 +75,14 @@ impl Pte {
     pub(crate) fn mkdevmap(self, k: &Kernel) -> Pte {
         let devmap = Pte(self.0 | DEVMAP);
         if self.is_leaf() { devmap } else { devmap.mkspecial(k) }
+    }
+    /// swp_entry_to_pte().
+    pub(crate) fn swap(slot: u8) -> Pte {
+        Pte(slot as u32 | SWAP)
+    }
+    /// The slot of a swap entry.
+    pub(crate) fn swap_slot(self) -> Option<u8> {
+        (self.0 & SWAP != 0).then_some(self.0 as u8)
     }
     /// make_readable_migration_entry(), make_readable_exclusive_.., make_writable_..
     pub(crate) fn migration(pfn: Pfn, write: bool, exclusive: bool) -> Pte {

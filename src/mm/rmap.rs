@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! How often a page is mapped.  Linux: mm/rmap.c.
+//! Who maps a page, and how to take it from them.  Linux: mm/rmap.c.
+//!
+//! Kept:       the entry is cleared and flushed, then the page's pins are looked at, then its entry says
+//!             where it is; MMU notifiers are told before any of it.
+//! Simplified: small pages; the flush is at once (no try_to_unmap_flush()).
+//! Left out:   page_referenced(): a page counts as not used lately.
 
+use super::gup::page_maybe_dma_pinned;
 use super::mm_types::*;
-use crate::kernel::{Lock, Touch, Wait};
+use super::mmu_gather::flush_tlb_range;
+use super::mmu_notifier::*;
+use super::page_writeback::set_page_dirty;
+use super::pgtable::*;
+use super::swap::put_page;
+use super::swapfile::{swap_duplicate, swap_free};
+use crate::fixes::Fix;
+use crate::kernel::{Lock, Touch, Wait, down_read, enter, spin_lock, spin_unlock, up_read};
 use crate::limits::NR_MMS;
-use crate::trace::{Access, Event, Pfn, obj};
+use crate::trace::{Access, Event, Notify, Pfn, obj};
 use std::future::Future;
 
 #[track_caller]
@@ -89,6 +102,23 @@ pub(crate) fn page_mapcount(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32> {
     k.step_on(touch, Wait::Ready, move || k.page_mapcount(pfn) + k.entire_mapcount(head))
 }
 
+/// A page that was swapped in is mapped again; `exclusive`: by us alone.
+#[track_caller]
+pub(crate) fn page_add_anon_rmap(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8, exclusive: bool) -> impl Future<Output = ()> {
+    let (anon_vma, index) = (k.anon_vma(vma.mm), vma.pgoff_of(va));
+    let touch = [Touch::write(obj::page(pfn, 1)), Touch::write(obj::mapcount(pfn)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        if !k.folio_test_anon(pfn) {
+            k.set_folio_anon(pfn, anon_vma, index);
+        }
+        if exclusive {
+            k.set_page_anon_exclusive(pfn, true);
+        }
+        let mapcount = k.page_mapcount_add(pfn, 1);
+        k.emit(Event::Mapcount { pfn, delta: 1, mapcount });
+    })
+}
+
 /// A page is mapped once less.
 #[track_caller]
 pub(crate) fn page_remove_rmap(k: &Kernel, pfn: Pfn) -> impl Future<Output = ()> {
@@ -122,4 +152,207 @@ pub(crate) fn next_in_rmap_order(
         }
     }
     best.map(|(_, vma)| vma)
+}
+
+/// The lock of the areas that may map a locked page; `None`: nobody maps it by now.
+fn rmap_lock(k: &Kernel, pfn: Pfn) -> Option<Lock> {
+    if k.folio_test_anon(pfn) {
+        return Some(anon_vma_rwsem(k.folio_anon_vma(pfn).0));
+    }
+    let mapping = k.folio_mapping(pfn);
+    (mapping != NO_MAPPING).then(|| i_mmap_rwsem(mapping))
+}
+
+/// The area behind `after` that may map a locked page, and where.  Linux: rmap_walk().
+fn rmap_walk_next(k: &Kernel, pfn: Pfn, rwsem: Lock, after: Option<RmapOrder>) -> Option<(Vma, u8)> {
+    let ours: Box<dyn Fn(&Vma) -> bool>;
+    let index = if k.folio_test_anon(pfn) {
+        let (anon_vma, index) = k.folio_anon_vma(pfn);
+        ours = Box::new(move |v| v.anon_vma(k) == Some(anon_vma));
+        index
+    } else {
+        let mapping = k.folio_mapping(pfn);
+        ours = Box::new(move |v| v.mapping == mapping);
+        k.folio_index(pfn)
+    };
+    let shows = |v: &Vma| ours(v) && (v.pgoff..v.pgoff + (v.end - v.start)).contains(&index);
+    let vma = next_in_rmap_order(k, rwsem, after, shows)?;
+    let va = vma.start + (index - vma.pgoff);
+    Some((vma, va))
+}
+
+/// Locks the entry at `va` if it maps the page.
+async fn page_vma_mapped_walk(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8) -> Option<(PtePtr, Pte)> {
+    enter!(k);
+    let table = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await.table_nr()?;
+    spin_lock(k, ptl(table)).await;
+    let p = PtePtr::of(k, table, va);
+    let pte = ptep_get(k, p);
+    if pte.present() && !pte.special() && pte.pfn() == pfn {
+        return Some((p, pte));
+    }
+    spin_unlock(k, ptl(table));
+    None
+}
+
+/// What becomes of the entries of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ttu {
+    /// They say where the contents are, or nothing.
+    Unmap,
+    /// They say that the page moves.
+    Migrate,
+}
+
+/// Takes a locked page from all who map it; a page in the swap cache becomes swap entries.
+///
+/// It need not succeed: the caller looks at the map count.
+pub(crate) async fn try_to_unmap(k: &Kernel, page: PageRef) {
+    enter!(k);
+    rmap_walk(k, page, Ttu::Unmap).await;
+}
+
+/// As [`try_to_unmap`], for a page that moves: entries become migration entries, at which faults wait
+/// for the page's lock.
+#[expect(dead_code, reason = "for mm/migrate.rs")]
+pub(crate) async fn try_to_migrate(k: &Kernel, page: PageRef) {
+    enter!(k);
+    rmap_walk(k, page, Ttu::Migrate).await;
+}
+
+async fn rmap_walk(k: &Kernel, page: PageRef, what: Ttu) {
+    let Some(rwsem) = rmap_lock(k, page.pfn) else {
+        return;
+    };
+    down_read(k, rwsem).await;
+    let mut after = None;
+    while let Some((vma, va)) = rmap_walk_next(k, page.pfn, rwsem, after) {
+        after = Some(rmap_order(k, &vma));
+        if !try_to_unmap_one(k, page, &vma, va, what).await {
+            break;
+        }
+    }
+    up_read(k, rwsem);
+}
+
+/// try_to_unmap_one() and try_to_migrate_one(): takes a page from one area; false: the walk ends.
+async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
+    enter!(k);
+    if what == Ttu::Unmap && k.fixed(Fix::TtuSkipPinned) && folio_maybe_dma_pinned(k, page.pfn).await {
+        return true;
+    }
+    let range = MmuNotifierRange::new(Notify::Clear, vma.mm, va, va + 1);
+    mmu_notifier_invalidate_range_start(k, &range).await;
+    let mut ret = true;
+    if let Some((p, _)) = page_vma_mapped_walk(k, page.pfn, vma, va).await {
+        let pte = ptep_clear_flush(k, vma, va, p).await;
+        ret = match k.folio_test_anon(page.pfn) {
+            true => replace_anon_pte(k, page, p, pte, what).await,
+            false => replace_file_pte(k, page, p, pte, what).await,
+        };
+        if ret {
+            page_remove_rmap(k, page.pfn).await;
+            put_page(k, page).await;
+        }
+        spin_unlock(k, ptl(p.table));
+    }
+    mmu_notifier_invalidate_range_end(k, &range).await;
+    ret
+}
+
+/// Clears an entry, and makes every CPU forget it.  Linux: mm/pgtable-generic.c.
+async fn ptep_clear_flush(k: &Kernel, vma: &Vma, va: u8, p: PtePtr) -> Pte {
+    enter!(k);
+    let pte = ptep_get_and_clear(k, p).await;
+    flush_tlb_range(k, vma.mm, va, va + 1).await;
+    pte
+}
+
+async fn folio_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
+    k.step(obj::page(pfn, 1), Access::Read, || page_maybe_dma_pinned(k, pfn)).await
+}
+
+/// What takes the place of the entry of an anonymous page; false: it is back, and all stays as it is.
+///
+/// ```text
+///   reclaim, migration                  GUP-fast
+///   1. clear the entry                  a. read the entry
+///   2. is the page pinned?              b. pin
+///   3. it is nobody's alone any more    c. the entry is the same, the page is exclusive
+/// ```
+///
+/// From v5.19 on.  Before, nobody looks: a pinned page is unmapped like any other.
+async fn replace_anon_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: Ttu) -> bool {
+    let (pfn, mm) = (page.pfn, k.table_mm(p.table));
+    if pte.dirty() {
+        set_page_dirty(k, pfn).await;
+    }
+    let lazyfree = k.step(obj::page(pfn, 1), Access::Read, || !k.folio_test(pfn, PageFlags::SWAPBACKED)).await;
+    if lazyfree && what == Ttu::Unmap {
+        let discard = discard_lazyfree(k, pfn).await;
+        if discard {
+            add_mm_counter(k, mm, pfn, -1);
+        } else {
+            set_pte_at(k, p, pte).await;
+        }
+        return discard;
+    }
+    let exclusive = k.fixed(Fix::WpReuseExclusive) && k.page_anon_exclusive(pfn);
+    let slot = k.folio_swap(pfn);
+    if what == Ttu::Unmap {
+        swap_duplicate(k, slot).await;
+    }
+    if exclusive && !page_try_share_anon_rmap(k, pfn).await {
+        if what == Ttu::Unmap {
+            swap_free(k, slot).await;
+        }
+        set_pte_at(k, p, pte).await;
+        return false;
+    }
+    let entry = match what {
+        Ttu::Unmap => Pte::swap(slot).mkexclusive(exclusive),
+        Ttu::Migrate => Pte::migration(pfn, pte.write(), exclusive),
+    };
+    if what == Ttu::Unmap {
+        add_mm_counter(k, mm, pfn, -1);
+    }
+    set_pte_at(k, p, entry).await;
+    true
+}
+
+/// Whether a page whose contents nobody needs (MADV_FREE) is mapped by us alone, unpinned, and not
+/// written to since.
+async fn discard_lazyfree(k: &Kernel, pfn: Pfn) -> bool {
+    let touch = [Touch::write(obj::page(pfn, 1)), Touch::read(obj::mapcount(pfn)), Touch::default()];
+    k.step_on(touch, Wait::Ready, || {
+        // Ours for the isolation, and those of the entries.
+        let ours = k.page_count(pfn) == 1 + k.page_mapcount(pfn);
+        let dirty = k.folio_test_dirty(pfn);
+        if dirty || !ours {
+            k.folio_assign(pfn, PageFlags::SWAPBACKED, dirty || k.folio_test(pfn, PageFlags::SWAPBACKED));
+        }
+        ours && !dirty
+    })
+    .await
+}
+
+/// The page is not its owner's alone any more, unless it is pinned.
+async fn page_try_share_anon_rmap(k: &Kernel, pfn: Pfn) -> bool {
+    enter!(k);
+    if folio_maybe_dma_pinned(k, pfn).await {
+        return false;
+    }
+    k.step(obj::page(pfn, 1), Access::Write, || k.set_page_anon_exclusive(pfn, false)).await;
+    true
+}
+
+async fn replace_file_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: Ttu) -> bool {
+    if pte.dirty() {
+        set_page_dirty(k, page.pfn).await;
+    }
+    match what {
+        Ttu::Unmap => add_mm_counter(k, k.table_mm(p.table), page.pfn, -1),
+        Ttu::Migrate => set_pte_at(k, p, Pte::migration(page.pfn, pte.write(), false)).await,
+    }
+    true
 }

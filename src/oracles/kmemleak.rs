@@ -81,6 +81,12 @@ impl Oracle for Kmemleak {
                 found.add(Violation::new("kmemleak", "memory-leak", r, message));
             }
         }
+        let slots = k.swap.peek_used();
+        if slots > 0 {
+            let r = self.frames.iter().flatten().next_back().expect("a slot is of a page");
+            let message = format!("all is closed and {slots} slots of the swap device are in use");
+            found.add(Violation::new("kmemleak", "memory-leak", r, message));
+        }
         let cached = page_cache(k);
         for (pfn, r) in self.frames.iter().enumerate() {
             let pfn = Pfn(pfn as u8);

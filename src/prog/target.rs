@@ -76,6 +76,7 @@ pub static TARGETS: &[Target] = &[
             ("fail_nth", 4),
             ("devdax_mmap", 5),
             ("fork", 8),
+            ("reclaim", 8),
             ("get_user_pages", 12),
             ("pin_user_pages", 12),
             ("unpin_user_pages", 10),

@@ -152,6 +152,8 @@ pub(crate) const fn lock(l: u8) -> Obj {
 pub(crate) const fn rcu() -> Obj {
     obj(Class::Rcu, 0, 1)
 }
+/// The counter of calls that began: what a task touches that enters the kernel.
+pub(crate) const CALLS_BEGUN: u8 = 2;
 /// A system-wide counter: 0 the pools' pages, 1 the disk's requests, 2 calls that began.
 pub(crate) const fn counter(i: u8) -> Obj {
     obj(Class::Counter, i as usize, 1)

@@ -16,6 +16,7 @@ use crate::mm::page_ref::get_page;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::*;
 use crate::mm::swap::put_page;
+use crate::mm::swapfile::swap_duplicate;
 use crate::trace::{Access, Event, Notify, Owner, Pfn, obj};
 
 /// Whether a fault would not bring the entries back.
@@ -190,6 +191,13 @@ async fn copy_present_page(
 async fn copy_nonpresent_pte(k: &Kernel, dst: &Vma, src: &Vma, dst_p: PtePtr, src_p: PtePtr) {
     enter!(k);
     let mut pte = ptep_get(k, src_p);
+    if let Some(slot) = pte.swap_slot() {
+        swap_duplicate(k, slot).await;
+        if pte.exclusive() {
+            pte = pte.mkexclusive(false);
+            set_pte_at(k, src_p, pte).await;
+        }
+    }
     if pte.is_migration() {
         add_mm_counter(k, dst.mm, pte.pfn(), 1);
         if src.flags.is_cow() && (pte.write() || pte.exclusive()) {

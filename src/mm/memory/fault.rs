@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Page faults: anonymous memory, files, copy on write.
 
+use super::swapin::do_swap_page;
 use super::{add_mm_counter, pte_alloc, vm_normal_page};
 use crate::fixes::Fix;
 use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock, trylock};
@@ -15,6 +16,7 @@ use crate::mm::pgtable::*;
 use crate::mm::rmap::*;
 use crate::mm::shmem::shmem_fault;
 use crate::mm::swap::put_page;
+use crate::mm::swapfile::*;
 use crate::mm::uaccess::copy_from_user_inatomic;
 use crate::trace::{Access, Notify, Owner, Pfn, obj};
 
@@ -79,24 +81,11 @@ async fn handle_pte_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
         };
     }
     if !pte.present() {
-        return do_swap_page(k, pte).await;
+        return do_swap_page(k, vma, vmf, pte).await;
     }
     if (vmf.write || vmf.unshare) && !pte.write() {
         return do_wp_page(k, vma, vmf, pte).await;
     }
-    VmFault::NoPage
-}
-
-/// The entry says where the page is meanwhile.
-async fn do_swap_page(k: &Kernel, orig: Pte) -> VmFault {
-    enter!(k);
-    if orig.is_hwpoison() {
-        return VmFault::Sigbus;
-    }
-    // migration_entry_wait(): whoever moves the page holds its lock until all entries are back.
-    let moving = folio_lock(orig.pfn());
-    mutex_lock(k, moving).await;
-    mutex_unlock(k, moving);
     VmFault::NoPage
 }
 
@@ -195,7 +184,7 @@ async fn alloc_copy(k: &Kernel, mm: u8, from: PageRef) -> Option<PageRef> {
 }
 
 /// A write to a page that is mapped without write permission, or a pin of it that may not share.
-async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
+pub(super) async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
     enter!(k);
     let Some(table) = pmdp_get_lockless(k, PmdPtr::of(vmf.mm, vmf.va)).await.table_nr() else {
         return VmFault::NoPage;
@@ -253,9 +242,13 @@ async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> 
         return Some(true);
     }
     let refcount_era = k.fixed(Fix::WpReuseRefcount);
+    let exclusive_era = k.fixed(Fix::WpReuseExclusive);
     let head = k.compound_head(pfn);
     let count = || k.step(obj::page(head, 1), Access::Read, || k.page_count(head));
-    if refcount_era && count().await != 1 {
+    // What else may be counted: before v5.18 not even the swap cache.
+    let others = || i32::from(exclusive_era && k.folio_test(head, PageFlags::SWAPCACHE));
+    let few = || k.step(obj::page(head, 1), Access::Read, || k.page_count(head) <= 1 + others());
+    if refcount_era && !few().await {
         return Some(false);
     }
     if !trylock(k, folio_lock(head)).await {
@@ -266,9 +259,16 @@ async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> 
             return None;
         }
     }
-    let mapped_once = page_mapcount(k, pfn).await == 1;
-    let reuse = mapped_once && (!refcount_era || count().await == 1);
-    if reuse && k.fixed(Fix::WpReuseExclusive) {
+    let folio = PageRef { pfn: head, gen_: pte_gen(k, p) };
+    if exclusive_era {
+        try_to_free_swap(k, folio).await;
+    }
+    let reuse = match refcount_era {
+        true => page_mapcount(k, pfn).await == 1 && count().await == 1,
+        false if head == pfn => reuse_swap_page(k, folio).await,
+        false => page_mapcount(k, pfn).await == 1,
+    };
+    if reuse && exclusive_era {
         k.step(obj::page(pfn, 1), Access::Write, || k.set_page_anon_exclusive(pfn, true)).await;
     }
     mutex_unlock(k, folio_lock(head));

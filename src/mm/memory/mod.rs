@@ -4,6 +4,7 @@
 mod copy;
 mod fault;
 mod insert;
+mod swapin;
 mod zap;
 
 pub(crate) use copy::*;

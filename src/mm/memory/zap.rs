@@ -11,6 +11,7 @@ use crate::mm::mmu_notifier::*;
 use crate::mm::page_writeback::set_page_dirty;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::{RmapOrder, next_in_rmap_order, page_remove_rmap, rmap_order};
+use crate::mm::swapfile::free_swap_and_cache;
 use crate::trace::Notify;
 use std::ops::Range;
 
@@ -95,9 +96,16 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, ra
     }
 }
 
-/// Clears an entry whose page is elsewhere: under migration, or broken.
+/// Clears an entry whose page is elsewhere: in swap, under migration, or broken.
 async fn zap_nonpresent_pte(k: &Kernel, vma: &Vma, p: PtePtr, pte: Pte, details: Zap) {
     enter!(k);
+    if let Some(slot) = pte.swap_slot() {
+        if details.even_cows {
+            ptep_get_and_clear(k, p).await;
+            free_swap_and_cache(k, slot).await;
+        }
+        return;
+    }
     if pte.is_migration() {
         if !details.even_cows && k.folio_test_anon(pte.pfn()) {
             return;

@@ -94,8 +94,9 @@ struct Running {
     disturbed: u64,
 }
 
-/// `dontneed` and `dontfork` among the advice of madvise.
+/// `dontneed`, `dontfork` and `free` among the advice of madvise.
 const DONTNEED: u8 = 0;
+const FREE: u8 = 7;
 const DONTFORK: u8 = 1;
 
 const IDLE: Running = Running { mm: u8::MAX, discards: 0, plain: 0, disturbed: 0 };
@@ -373,7 +374,7 @@ fn effect(nr: u8, args: [u8; 5], plain: u64) -> (u64, u64) {
         "load" | "store" | "mprotect" | "get_user_pages" | "pin_user_pages" | "dio_read" | "dio_write" | "vmsplice"
         | "io_uring_register" | "fork" | "collapse" => (0, 0),
         "mmap" => (range, if arg("map") == Some(0) { range } else { 0 }),
-        "madvise" if arg("advice") == Some(DONTNEED) => (range, range & plain),
+        "madvise" if matches!(arg("advice"), Some(DONTNEED | FREE)) => (range, range & plain),
         "madvise" => (0, 0),
         "mremap" => {
             let new = arg("new").unwrap_or(addr);
