@@ -287,6 +287,53 @@ fn run_finds_writes_and_explains() {
 }
 
 #[test]
+fn explain_tells_of_any_program() {
+    let dir = Dir::new("explain");
+    dir.file("a.prog", QUIET).file("b.prog", LOST);
+    let (code, out, err) = dir.gupfuzz(&["explain", "a.prog"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("silent on newest\n\nIt is told of pfn 0x0.\n\nTimeline"), "{out}");
+    has(&out, "  store 7 to pfn 0x0 ");
+    has(&out, "\nreplay:   gupfuzz replay --kernel \"newest\" a.prog\n");
+    has(&dir.gupfuzz(&["explain", "a.prog", "--pfn", "0x3f"]).1, "It is told of pfn 0x3f.\n");
+    has(&dir.gupfuzz(&["explain", "a.prog", "--pfn", "0x50"]).2, "expected less than 0x50");
+
+    // A violation is told as replay tells it.
+    let (code, out, _) = dir.gupfuzz(&["explain", "b.prog", "--kernel", LOST_KERNEL]);
+    assert_eq!((code, &out), (1, &dir.gupfuzz(&["replay", "b.prog", "--kernel", LOST_KERNEL]).1));
+    assert_eq!(dir.gupfuzz(&["explain", "none.prog"]).0, 2);
+}
+
+#[test]
+fn json_has_what_the_text_has() {
+    let dir = Dir::new("json");
+    dir.file("b.prog", format!("kernel: {LOST_KERNEL}\nsilent: newest\nexpect: {LOST_TITLE}\n{LOST}"));
+    let (code, out, _) = dir.gupfuzz(&["replay", "b.prog", "--json"]);
+    let lines: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!((code, lines.len()), (1, 2));
+    let report = &lines[0]["report"];
+    assert_eq!((&lines[0]["verdict"], &report["title"]), (&LOST_TITLE.into(), &LOST_TITLE.into()));
+    assert_eq!((&report["checker"], &report["place"]["func"]), (&"page_owner".into(), &"access_user".into()));
+    let text = dir.gupfuzz(&["replay", "b.prog"]).1;
+    for row in report["timeline"]["rows"].as_array().unwrap() {
+        has(&text, row["text"].as_str().unwrap());
+    }
+    for line in report["page"].as_array().unwrap().iter().chain(report["argument"].as_array().unwrap()) {
+        has(&text, line.as_str().unwrap());
+    }
+    let silent = serde_json::json!({ "file": "b.prog", "kernel": "newest", "verdict": "silent",
+                                     "expected": "silent", "missed": false, "report": null });
+    assert_eq!(lines[1], silent);
+
+    let (code, out, _) = dir.gupfuzz(&["explain", "b.prog", "--json"]);
+    let story: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &story["report"]), (1, report));
+    let steps = story["steps"].as_array().unwrap();
+    assert_eq!(steps.last().unwrap()["here"], true);
+    assert!(steps.len() > 20 && story["spans"].as_array().unwrap().len() > 20);
+}
+
+#[test]
 fn minimize_writes_a_file_that_speaks_for_itself() {
     let dir = Dir::new("minimize");
     let noise = "2: mmap(addr=va20, len=8, prot=r, map=shared, file=f3)\n1: load(addr=va21)\n";

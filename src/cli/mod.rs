@@ -3,6 +3,7 @@
 
 mod bisect;
 mod convert;
+mod explain;
 mod file;
 mod job;
 mod list;
@@ -17,6 +18,7 @@ mod save;
 use clap::{Parser, Subcommand, ValueEnum};
 use gupfuzz::entry::{Op, op_by_name};
 use gupfuzz::fixes::Spec;
+use gupfuzz::limits::{NR_FRAMES, NR_IOMEM};
 use gupfuzz::prog::{TARGETS, Target, target};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ enum Command {
     Minimize(MinimizeArgs),
     /// Say which kernels have the bug of a program, which fix ends it, which proposals would have
     Bisect(BisectArgs),
+    /// Tell what a program did step by step, as text or JSON
+    Explain(ExplainArgs),
     /// Print a program, text or bytes, as text
     Show {
         /// The program
@@ -140,6 +144,9 @@ struct ReplayArgs {
     /// Print every step
     #[arg(long)]
     steps: bool,
+    /// Print a line of JSON a kernel: the file, the kernel, what it came to, what was expected, the report
+    #[arg(long, conflicts_with_all = ["observe", "steps"])]
+    json: bool,
 }
 
 /// Arguments of `minimize`.
@@ -157,6 +164,25 @@ struct MinimizeArgs {
     /// The kernel, for example `v5.12 +pmd-special` [default: that of the `kernel:` header, or newest]
     #[arg(long, value_name = "SPEC")]
     kernel: Option<Spec>,
+}
+
+/// Arguments of `explain`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+A violation is told with its report, of the page it is about.  A program that is silent is told, too: of the
+page that most tasks touched, or of --pfn.")]
+struct ExplainArgs {
+    /// The program: text or the input of a fuzz target
+    file: PathBuf,
+    /// The kernel, for example `v5.12 +pmd-special` [default: that of the `kernel:` header, or newest]
+    #[arg(long, value_name = "SPEC")]
+    kernel: Option<Spec>,
+    /// The page frame to tell of if the program is silent
+    #[arg(long, value_name = "N", value_parser = parse_pfn)]
+    pfn: Option<u8>,
+    /// Print the story as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Arguments of `bisect`.
@@ -207,6 +233,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => Ok(replay::replay(&args)),
         Command::Minimize(args) => minimize::minimize(&args),
         Command::Bisect(args) => bisect::bisect(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Show { file } => convert::show(&file),
         Command::Pack { file, out } => convert::pack(&file, &out),
         Command::List { what } => Ok(list::list(what)),
@@ -239,6 +266,14 @@ fn parse_u64(text: &str) -> Result<u64, Error> {
     let plain = digits.chars().all(|c| c.is_ascii_hexdigit());
     let number = u64::from_str_radix(digits, radix).ok().filter(|_| plain);
     number.ok_or_else(|| "expected a number, decimal or 0x hex".into())
+}
+
+/// A page frame number, device memory included.
+fn parse_pfn(text: &str) -> Result<u8, Error> {
+    let pfns = NR_FRAMES + NR_IOMEM;
+    let pfn = parse_u64(text)?;
+    let fits = u8::try_from(pfn).ok().filter(|pfn| usize::from(*pfn) < pfns);
+    fits.ok_or_else(|| format!("expected less than {pfns:#x}"))
 }
 
 fn parse_seconds(text: &str) -> Result<f64, Error> {

@@ -8,6 +8,8 @@ use gupfuzz::fuzz::{Replay, explain, replay as run_again};
 use gupfuzz::init::{Computer, Observe, Verdict, start_kernel};
 use gupfuzz::limits::MAX_STEPS;
 use gupfuzz::prog::{Prog, ScheduleKind};
+use gupfuzz::report::{Report, json};
+use serde::Serialize;
 use std::path::Path;
 
 /// Runs all files; the worst of them is the result.
@@ -66,7 +68,10 @@ fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Status, Error> {
         if i == 0 {
             show_run(args, &run);
         }
-        worst = worst.max(judge(trial, &run, path, &prefix));
+        worst = worst.max(match args.json {
+            true => print_json(trial, &run, path),
+            false => judge(trial, &run, path, &prefix),
+        });
     }
     Ok(worst)
 }
@@ -97,14 +102,43 @@ fn show_run(args: &ReplayArgs, run: &Replay) {
     }
 }
 
-/// Tells what a program did on a kernel, and whether it was to do that.
-fn judge(trial: &Trial<'_>, run: &Replay, path: &Path, prefix: &str) -> Status {
-    let kernel = &trial.kernel;
-    let (found, status) = match &run.outcome.verdict {
+/// A run as a line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    kernel: String,
+    /// A title, `silent` or `cut`.
+    verdict: &'a str,
+    /// What it was to be; null: nothing was said.
+    expected: Option<&'a str>,
+    /// It was not that.
+    missed: bool,
+    report: Option<Report>,
+}
+
+/// What a program did on a kernel, and how bad that is.
+fn verdict(run: &Replay) -> (String, Status) {
+    match &run.outcome.verdict {
         Verdict::Violation(v) => (v.title(), Status::Violation),
         Verdict::Cut => ("cut".into(), Status::Silent),
         Verdict::Silent => ("silent".into(), Status::Silent),
-    };
+    }
+}
+
+fn print_json(trial: &Trial<'_>, run: &Replay, path: &Path) -> Status {
+    let (found, status) = verdict(run);
+    let file = path.to_string_lossy();
+    let expected = if trial.silent { Some("silent") } else { trial.expect };
+    let missed = trial.missed(&found).is_some();
+    let (kernel, report) = (trial.kernel.to_string(), explain(run, &trial.kernel, &file));
+    say!("{}", json::line(&Line { file: &file, kernel, verdict: &found, expected, missed, report }));
+    if missed { Status::NotMet } else { status }
+}
+
+/// Tells what a program did on a kernel, and whether it was to do that.
+fn judge(trial: &Trial<'_>, run: &Replay, path: &Path, prefix: &str) -> Status {
+    let kernel = &trial.kernel;
+    let (found, status) = verdict(run);
     match &run.outcome.verdict {
         Verdict::Violation(_) => {
             if let Some(report) = explain(run, kernel, &path.to_string_lossy()) {

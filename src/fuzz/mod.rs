@@ -14,11 +14,11 @@ pub use minimized::{Minimized, Progress, minimize, turns};
 
 use crate::entry::op_by_name;
 use crate::fixes::Spec;
-use crate::init::{Computer, Observe, Outcome, start_kernel};
+use crate::init::{Computer, Observe, Outcome, Verdict, start_kernel};
 use crate::oracles::Violation;
 use crate::prog::{Prog, ScheduleKind};
-use crate::report::Report;
-use crate::trace::{Func, Record};
+use crate::report::{Report, Run, Story};
+use crate::trace::{Func, Pfn, Record};
 
 /// A machine and the memory its inputs are decoded into: what a fuzz target owns.
 pub struct Fuzzer {
@@ -105,6 +105,14 @@ pub fn replay(computer: &mut Computer, prog: &Prog, seed: u32) -> Replay {
 pub fn explain(run: &Replay, kernel: &Spec, file: &str) -> Option<Report> {
     let violation = run.outcome.violation()?;
     Some(Report::new(violation, &run.records, &run.stacks, &run.prog, &kernel.to_string(), file))
+}
+
+/// Tells an interleaving step by step; of the page of its violation, else of frame `pfn`, else of the
+/// one with which most happened.
+pub fn story(run: &Replay, kernel: &Spec, file: &str, pfn: Option<Pfn>) -> Story {
+    let Replay { prog, outcome, records, stacks } = run;
+    let (violation, cut) = (outcome.violation(), matches!(outcome.verdict, Verdict::Cut));
+    Story::new(&Run { violation, cut, records, stacks, prog, kernel: &kernel.to_string(), file }, pfn)
 }
 
 /// The seed of one of many searches that share a seed.

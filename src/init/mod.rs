@@ -219,3 +219,6 @@ fn gather_choices(prog: &Prog, choices: &mut [u8]) -> usize {
     }
     n
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use std::fmt;
 
 /// A function, and where in it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Place {
     /// The kernel's name of the function.
     pub func: &'static str,
@@ -19,6 +20,7 @@ pub struct Place {
     /// The different places at which it took steps in this run.
     pub of: usize,
     /// That place, or where the function begins.
+    #[cfg_attr(feature = "cli", serde(serialize_with = "super::display"))]
     pub site: Site,
 }
 
@@ -30,6 +32,7 @@ impl fmt::Display for Place {
 
 /// Who did something to the frame, and on whose behalf.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Origin {
     /// `Allocated`, `Freed`, `Pinned`.
     pub what: &'static str,
@@ -90,6 +93,17 @@ impl<'t> History<'t> {
         let scene = records[..records.len().min(here + 1)].iter().rposition(shows).unwrap_or(here);
         let at_end = records.last().is_some_and(|last| last.step != v.record.step);
         History { records, stacks, prog, here, scene, at_end }
+    }
+
+    /// The trace of a run without violation: all of it counts.
+    pub(super) fn quiet(records: &'t [Record], stacks: &'t [Vec<Func>], prog: &'t Prog) -> History<'t> {
+        let last = records.len().saturating_sub(1);
+        History { records, stacks, prog, here: last, scene: last, at_end: true }
+    }
+
+    /// The functions a task was in at a record, innermost last.
+    pub(super) fn stack(&self, i: usize) -> &'t [Func] {
+        self.stacks.get(i).map_or(&[], Vec::as_slice)
     }
 
     /// The record the call trace is of.

@@ -9,11 +9,20 @@
 //! All numbers are read from the trace, which must have been kept ([`crate::init::Observe::Keep`]).
 
 mod argument;
+mod counts;
 mod history;
+#[cfg(feature = "cli")]
+pub mod json;
 mod page;
+mod spans;
+mod story;
 mod timeline;
+mod words;
 
+pub use counts::PageState;
 pub use history::{Origin, Place};
+pub use spans::{Kind, Span, ret_text};
+pub use story::{Frame, Lane, Page, Step, Story};
 pub use timeline::{Row, Timeline};
 
 use crate::kernel::task_name;
@@ -26,6 +35,7 @@ use std::fmt::{self, Write};
 
 /// What a program did, and how to see it again.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Report {
     /// The identity of the bug: kind and function.
     pub title: String,
@@ -96,9 +106,32 @@ impl Report {
             timeline: timeline::new(&h, v),
             argument: argument::new(&h, v),
             schedule: schedule(prog),
-            replay: format!("gupfuzz replay --kernel {} {}", quote(kernel, true), quote_path(file)),
+            replay: replay_command(kernel, file),
         }
     }
+}
+
+/// A run whose trace was kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'r> {
+    /// How it ended, if badly.
+    pub violation: Option<&'r Violation>,
+    /// It reached the step limit.
+    pub cut: bool,
+    /// Its events.
+    pub records: &'r [Record],
+    /// The call stack of each, innermost last.
+    pub stacks: &'r [Vec<Func>],
+    /// The one interleaving that ran.
+    pub prog: &'r Prog,
+    /// The kernel it ran on, and where the program is: what to replay it with.
+    pub kernel: &'r str,
+    /// See `kernel`.
+    pub file: &'r str,
+}
+
+fn replay_command(kernel: &str, file: &str) -> String {
+    format!("gupfuzz replay --kernel {} {}", quote(kernel, true), quote_path(file))
 }
 
 /// What KASAN would call a write.
@@ -218,6 +251,11 @@ impl Write for Safe<'_, '_> {
         }
         self.0.write_str(rest)
     }
+}
+
+#[cfg(feature = "cli")]
+fn display<T: fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 #[cfg(test)]

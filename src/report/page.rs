@@ -4,8 +4,8 @@
 //! The counts are followed through the trace from boot.  What the kernel would print as a pointer to
 //! the mapping is its name here; the index is known of anonymous pages only.
 
+use super::counts::{Counts, PageState, is_dev};
 use super::history::History;
-use crate::limits::{NR_DEVDAX, NR_FRAMES};
 use crate::oracles::Violation;
 use crate::trace::{Event, Owner, Pfn};
 
@@ -14,31 +14,10 @@ pub(super) fn dump(h: &History<'_>, v: &Violation, pfn: Pfn) -> Vec<String> {
     if !pfn.valid() {
         return vec![format!("pfn:{pfn} is device memory and has no struct page")];
     }
-    let dev = pfn.index() >= NR_FRAMES - NR_DEVDAX;
-    let (mut refcount, mut mapcount, mut index) = (i32::from(dev), 0, None);
-    let mut pool = false;
-    let covers = |first: Pfn, order: u8| (first.0..first.0 + (1 << order)).contains(&pfn.0);
-    for r in &h.records[..h.end()] {
-        match r.event {
-            Event::Alloc { pfn: first, order, .. } if covers(first, order) => {
-                if !pool {
-                    refcount = (first == pfn).into();
-                }
-                (pool, index) = (false, None);
-            }
-            Event::Free { pfn: first, order, owner, .. } if covers(first, order) => {
-                pool = matches!(owner, Owner::Pool(_));
-            }
-            Event::Get { pfn: p, refcount: now, .. } | Event::Put { pfn: p, refcount: now, .. } if p == pfn => {
-                refcount = now;
-            }
-            Event::Mapcount { pfn: p, mapcount: now, .. } if p == pfn => mapcount = now,
-            Event::Map { pfn: p, va, anon: true, .. } if p == pfn => index = Some(va),
-            _ => {}
-        }
-    }
-    let owner = h.owner(pfn, h.life(pfn, v.now));
-    let owner = if dev { Owner::Dev } else { owner };
+    let mut counts = Counts::new(pfn);
+    h.records[..h.end()].iter().for_each(|r| counts.event(&r.event));
+    let (PageState { refcount, mapcount, .. }, index) = (counts.state, counts.index);
+    let owner = if is_dev(pfn) { Owner::Dev } else { h.owner(pfn, h.life(pfn, v.now)) };
     let mapping = match owner {
         Owner::Anon(mm) => format!("anon-mm{mm}"),
         Owner::File(mapping) => format!("file-{mapping}"),
@@ -76,4 +55,9 @@ pub(super) fn name(owner: Owner) -> String {
         Owner::Pool(pool) => format!("TTM pool {pool}"),
         Owner::Dev => "device memory".into(),
     }
+}
+
+#[cfg(feature = "cli")]
+pub(super) fn serialize<S: serde::Serializer>(owner: &Owner, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&name(*owner))
 }

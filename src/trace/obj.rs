@@ -245,6 +245,12 @@ impl Obj {
         (self.first / 2) as u8..(self.end().min(end).div_ceil(2)) as u8
     }
 
+    /// The lock it is.
+    pub(crate) fn lock_index(self) -> Option<u8> {
+        let i = self.first.checked_sub(FIRST[Class::Lock as usize])?;
+        (self.count == 1 && (i as usize) < NR_LOCKS).then_some(i as u8)
+    }
+
     /// The entry of a page table the range begins with.
     #[inline]
     pub(crate) fn pte_index(self) -> Option<(u8, u8)> {

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `explain`: tells what a program did, whether it is a violation or not.
+
+use super::out::{print, say};
+use super::replay::pick_seed;
+use super::{Error, ExplainArgs, Status, file};
+use gupfuzz::fuzz::{replay, story};
+use gupfuzz::init::{Verdict, start_kernel};
+use gupfuzz::report::json;
+use gupfuzz::trace::Pfn;
+
+/// Runs a program once, and tells it as text, JSON, a page or a trace.
+pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
+    let (script, _) = file::read(&args.file)?;
+    let (own, _) = file::kernels(&args.file, &script)?;
+    let kernel = args.kernel.clone().unwrap_or(own);
+    let mut computer = start_kernel(kernel.fixes);
+    let seed = pick_seed(&mut computer, &script.prog, script.expect.as_deref());
+    let run = replay(&mut computer, &script.prog, seed);
+    let story = story(&run, &kernel, &args.file.to_string_lossy(), args.pfn.map(Pfn));
+    match args.json {
+        true => say!("{}", json::pretty(&story)),
+        false => print(format_args!("{story}")),
+    }
+    Ok(match run.outcome.verdict {
+        Verdict::Violation(_) => Status::Violation,
+        Verdict::Cut | Verdict::Silent => Status::Silent,
+    })
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What is told of a page is what the machine holds.
+
+use super::*;
+use crate::fixes::Spec;
+use crate::prog::Script;
+use crate::report::{PageState, Run, Story};
+use crate::trace::Pfn;
+use std::path::Path;
+
+#[test]
+fn pages_followed_through_the_trace_are_those_of_the_machine() {
+    let mut compared = 0;
+    for folder in ["stories", "regress", "quiet"] {
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let script = Script::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let kernel: Spec = script.kernel.as_deref().unwrap_or("newest").parse().unwrap();
+            let mut computer = start_kernel(kernel.fixes);
+            computer.run(&script.prog, script.prog.seed, Observe::Keep);
+            let (records, stacks) = computer.take_trace();
+            let (prog, kernel) = (&script.prog, "newest");
+            let run =
+                Run { violation: None, cut: false, records: &records, stacks: &stacks, prog, kernel, file: "x.prog" };
+            for pfn in (0..NR_FRAMES as u8).map(Pfn).filter(|pfn| pfn.0 < 16 || pfn.0 > 59) {
+                let story = Story::new(&run, Some(pfn));
+                let Some(page) = story.steps.last().and_then(|step| step.page) else { continue };
+                let is = computer.sys.peek_page(pfn);
+                let (refcount, owner, generation) = (is.refcount, is.owner, is.gen_);
+                let mapcount = is.mapcount + is.entire_mapcount;
+                // A small page's pins are in its refcount.
+                let pincount = page.pincount;
+                let is = PageState { refcount, mapcount, pincount, owner, generation };
+                assert_eq!(page, is, "{}: pfn {pfn}", path.display());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 500, "{compared}");
+}
