@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `explain`: tells what a program did, whether it is a violation or not.
 
-use super::out::{print, say};
+use super::out::{name, note, print, say};
 use super::replay::pick_seed;
 use super::{Error, ExplainArgs, Status, file};
 use gupfuzz::fuzz::{replay, story};
 use gupfuzz::init::{Verdict, start_kernel};
-use gupfuzz::report::json;
+use gupfuzz::report::{html, json};
 use gupfuzz::trace::Pfn;
+use std::path::Path;
 
 /// Runs a program once, and tells it as text, JSON, a page or a trace.
 pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
@@ -18,6 +19,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     let seed = pick_seed(&mut computer, &script.prog, script.expect.as_deref());
     let run = replay(&mut computer, &script.prog, seed);
     let story = story(&run, &kernel, &args.file.to_string_lossy(), args.pfn.map(Pfn));
+    if let Some(out) = &args.html {
+        write(out, &html::page(&story))?;
+    }
     match args.json {
         true => say!("{}", json::pretty(&story)),
         false => print(format_args!("{story}")),
@@ -26,4 +30,10 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
         Verdict::Violation(_) => Status::Violation,
         Verdict::Cut | Verdict::Silent => Status::Silent,
     })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    std::fs::write(path, text).map_err(|e| format!("{}: {e}", name(path)))?;
+    note!("wrote {}", name(path));
+    Ok(())
 }

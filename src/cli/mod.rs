@@ -46,7 +46,7 @@ enum Command {
     Minimize(MinimizeArgs),
     /// Say which kernels have the bug of a program, which fix ends it, which proposals would have
     Bisect(BisectArgs),
-    /// Tell what a program did step by step, as text or JSON
+    /// Tell what a program did step by step, as text, JSON, a page for a browser, a trace for Perfetto
     Explain(ExplainArgs),
     /// Print a program, text or bytes, as text
     Show {
@@ -183,6 +183,9 @@ struct ExplainArgs {
     /// Print the story as JSON
     #[arg(long)]
     json: bool,
+    /// Write the picture of the interleaving as a page for a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Arguments of `bisect`.

@@ -12,6 +12,8 @@ mod argument;
 mod counts;
 mod history;
 #[cfg(feature = "cli")]
+pub mod html;
+#[cfg(feature = "cli")]
 pub mod json;
 mod page;
 mod spans;
