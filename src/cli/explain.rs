@@ -6,7 +6,7 @@ use super::replay::pick_seed;
 use super::{Error, ExplainArgs, Status, file};
 use gupfuzz::fuzz::{replay, story};
 use gupfuzz::init::{Verdict, start_kernel};
-use gupfuzz::report::{html, json};
+use gupfuzz::report::{html, json, perfetto};
 use gupfuzz::trace::Pfn;
 use std::path::Path;
 
@@ -21,6 +21,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     let story = story(&run, &kernel, &args.file.to_string_lossy(), args.pfn.map(Pfn));
     if let Some(out) = &args.html {
         write(out, &html::page(&story))?;
+    }
+    if let Some(out) = &args.trace {
+        write(out, &perfetto::trace(&story))?;
     }
     match args.json {
         true => say!("{}", json::pretty(&story)),

@@ -186,6 +186,9 @@ struct ExplainArgs {
     /// Write the picture of the interleaving as a page for a browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write a trace that Perfetto (ui.perfetto.dev) opens
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 /// Arguments of `bisect`.

@@ -16,6 +16,8 @@ pub mod html;
 #[cfg(feature = "cli")]
 pub mod json;
 mod page;
+#[cfg(feature = "cli")]
+pub mod perfetto;
 mod spans;
 mod story;
 mod timeline;
