@@ -5,7 +5,7 @@
 //! The targets differ in what they generate; any input runs the same under each of them.
 
 use gupfuzz::fixes::Spec;
-use gupfuzz::fuzz::{Fuzzer, explain, replay};
+use gupfuzz::fuzz::{Fuzzer, crash_text, replay};
 use gupfuzz::oracles::panic_for;
 use gupfuzz::prog::{Generator, mutate_bytes, target};
 use std::cell::RefCell;
@@ -80,21 +80,12 @@ pub fn run(data: &[u8]) {
         let found = fuzzer.run_input(data);
         fuzzer.computer().states.drain(count);
         if let Some((violation, seed)) = found {
-            tell(fuzzer, kernel, seed);
-            // ClusterFuzz takes the rest of the line for the crash state.
-            eprintln!("ASSERTION FAILED: {}", violation.title());
+            let prog = fuzzer.prog().clone();
+            let run = replay(fuzzer.computer(), &prog, seed);
+            eprintln!("{}", crash_text(&run, kernel).unwrap_or_else(|| "it does not happen again".into()));
             panic_for(&violation)
         }
     });
-}
-
-/// Runs an interleaving of the last input once more, and prints the report and the program.
-fn tell(fuzzer: &mut Fuzzer, kernel: &Spec, seed: u32) {
-    let prog = fuzzer.prog().clone();
-    let run = replay(fuzzer.computer(), &prog, seed);
-    if let Some(report) = explain(&run, kernel, "crash.prog") {
-        eprintln!("{report}\n# crash.prog, one interleaving of the input\nkernel: {kernel}\n{}", run.prog);
-    }
 }
 
 /// For `fuzz_mutator!`: changes records; one time in eight bytes, as libFuzzer itself does.

@@ -107,6 +107,17 @@ pub fn explain(run: &Replay, kernel: &Spec, file: &str) -> Option<Report> {
     Some(Report::new(violation, &run.records, &run.stacks, &run.prog, &kernel.to_string(), file))
 }
 
+/// What a fuzz target prints of a violation, for people and for collectors of crashes.
+///
+/// The title comes first, for ClusterFuzz takes it for the state of the crash unless a kernel's report
+/// was before it.  Then the report under the name of KASAN, whichever checker it was: collectors parse
+/// that one best.  Then the program.
+pub fn crash_text(run: &Replay, kernel: &Spec) -> Option<String> {
+    let report = Report { checker: "KASAN", ..explain(run, kernel, "crash.prog")? };
+    let program = format!("# crash.prog, one interleaving of the input\nkernel: {kernel}\n{}", run.prog);
+    Some(format!("ASSERTION FAILED: {}\n{report}\n{program}", report.title))
+}
+
 /// Tells an interleaving step by step; of the page of its violation, else of frame `pfn`, else of the
 /// one with which most happened.
 pub fn story(run: &Replay, kernel: &Spec, file: &str, pfn: Option<Pfn>) -> Story {
