@@ -66,7 +66,6 @@ pub(crate) async fn kernel_clone(k: &Kernel, child: TaskId) -> Result<(), Errno>
 async fn dup_mm(k: &Kernel, oldmm: u8) -> Result<u8, Errno> {
     enter!(k);
     let mm = mm_alloc(k, Some(oldmm)).await.ok_or(Errno::ENOMEM)?;
-    k.emit(Event::ForkBegin { parent: oldmm, child: mm });
     let copied = dup_mmap(k, mm, oldmm).await;
     if copied.is_err() {
         mmput(k, mm).await;
@@ -84,6 +83,8 @@ async fn dup_mmap(k: &Kernel, mm: u8, oldmm: u8) -> Result<(), Errno> {
     // SINGLE_DEPTH_NESTING: nobody else knows this one.
     let nested = trylock(k, mmap_lock(mm)).await;
     assert!(nested, "a new address space is not locked");
+    // Not before: another fork of the same parent may have come first.
+    k.emit(Event::ForkBegin { parent: oldmm, child: mm });
     let mut ret = Ok(());
     let mut va = 0;
     while let Some(mpnt) = find_vma_from(k, oldmm, va) {
