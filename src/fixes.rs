@@ -133,6 +133,18 @@ fixes! {
         "feb889fb40fa mm: don't put pinned pages into the swap cache",
         "reclaim looks for pins before it puts an anonymous page into the swap cache",
         on "v5.12";
+    UserptrTrylock = "userptr-trylock", Upstream, (5, 3),
+        "505a8ec7e11a Revert \"drm/i915/userptr: Acquire the page lock around set_page_dirty()\"",
+        "a notifier does not wait for the lock of a page: whoever calls it may hold it",
+        on "v5.12";
+    UserptrInterval = "userptr-interval", Upstream, (5, 13),
+        "ed29c2691188 drm/i915: Fix userptr so we do not have to worry about obj->mm.lock, v7.",
+        "pages that were pinned while entries changed are looked up again, not given to the GPU",
+        on "v5.12";
+    UserptrMark = "userptr-mark", Policy, (6, 9),
+        "drm/i915/gem: Atomically invalidate userptr on mmu-notifier (November 2023)",
+        "the notifier says that pages must be looked up again, and does not wait for the GPU",
+        on "v5.12 +userptr-interval";
     TtmPoolClear = "ttm-pool-clear", Upstream, (5, 11),
         "811ee9dff580 drm/ttm: make sure pool pages are cleared",
         "pages are cleared as they go into a TTM pool",
@@ -229,6 +241,15 @@ fixes! {
         "fork stops writes to a page before it copies it for the child",
         on "v7.2";
 
+    UserptrNoRetry = "userptr-no-retry", Mutant, (never),
+        "Z15", "a driver does not ask whether entries changed while it looked pages up",
+        on "newest";
+    UserptrRetryUnlocked = "userptr-retry-unlocked", Mutant, (never),
+        "Z15", "a driver asks without its lock, and then maps",
+        on "newest";
+    NotifierStartLate = "notifier-start-late", Mutant, (never),
+        "Z15", "notifiers hear of a range when its entries are gone",
+        on "newest";
     TtmMoveNoUnmap = "ttm-move-no-unmap", Mutant, (never),
         "Z24a", "a move leaves the mappings of the old placement",
         on "newest";
@@ -338,10 +359,14 @@ impl Default for FixSet {
 }
 
 /// Pairs of which only one makes sense at a time.
-const EXCLUDE: &[(Fix, Fix)] =
-    &[(Fix::TtmMoveNoUnmap, Fix::TtmMoveUnmapLate), (Fix::TtmPfnMapDev, Fix::TtmOrderedPtes)];
+const EXCLUDE: &[(Fix, Fix)] = &[
+    (Fix::TtmMoveNoUnmap, Fix::TtmMoveUnmapLate),
+    (Fix::TtmPfnMapDev, Fix::TtmOrderedPtes),
+    (Fix::UserptrNoRetry, Fix::UserptrRetryUnlocked),
+];
 /// Pairs of which the first makes no sense without the second.
-const REQUIRE: &[(Fix, Fix)] = &[(Fix::WpReuseExclusive, Fix::WpReuseRefcount)];
+const REQUIRE: &[(Fix, Fix)] =
+    &[(Fix::WpReuseExclusive, Fix::WpReuseRefcount), (Fix::UserptrMark, Fix::UserptrInterval)];
 /// Entries that build on what a release took away, how that is called, and what a spec gives it back
 /// with.  To take it away from an older release is to ask what happens then.
 const ENDED: &[(Fix, &str, Fix)] = &[(Fix::TtmPfnMapDev, "devmap entries", Fix::NoDevmap)];

@@ -10,7 +10,7 @@
 //!  report
 //!  oracles  prog           read events  |  programs as data
 //!  entry                   the system call table
-//!  ttm  io_uring           buffer objects, pools, faults; registered buffers
+//!  ttm  drivers  io_uring  buffer objects, pools, faults; GPUs that reach user memory; registered buffers
 //!  mm  fs  dma_buf         the memory manager; direct I/O, pipes, the disk
 //!  kernel                  tasks, steps, schedules, locks
 //!  arch                    a CPU as data
@@ -19,6 +19,7 @@
 
 mod arch;
 mod dma_buf;
+mod drivers;
 pub mod entry;
 pub mod fixes;
 mod fs;

@@ -47,6 +47,9 @@ const ABI: &[(u8, &str)] = &[
     (57, "dma_buf_mmap(buf addr len map)"),
     (58, "dma_buf_put(buf)"),
     (64, "collapse(addr len)"),
+    (80, "userptr_create(obj addr len driver)"),
+    (81, "userptr_submit(obj value flags)"),
+    (82, "userptr_put(obj)"),
 ];
 
 #[test]

@@ -20,12 +20,17 @@ pub enum HandleKind {
     Pins,
     /// Registered buffers of an io_uring, `r0`.
     Buf,
+    /// User memory of a GPU, `u0`.
+    Userptr,
 }
 
 impl HandleKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = HandleKind::Userptr as usize + 1;
+
     /// The letter.
     pub const fn letter(self) -> char {
-        ['b', 'f', 'p', 'd', 'g', 'r'][self as usize]
+        ['b', 'f', 'p', 'd', 'g', 'r', 'u'][self as usize]
     }
 }
 
@@ -115,6 +120,8 @@ handles! {
     Pins + NewPins: Pins;
     /// A registered buffer.
     Buf + NewBuf: Buf;
+    /// User memory of a GPU.
+    Userptr + NewUserptr: Userptr;
     /// A file, which always exists.
     File: File;
 }
@@ -227,6 +234,13 @@ words! {
         Vmwgfx = "vmwgfx",
         /// amdgpu: does not.
         Amdgpu = "amdgpu",
+    }
+    /// The driver of user memory of a GPU.
+    UserptrDriver {
+        /// i915: pins the pages.
+        I915 = "i915",
+        /// xe: holds no reference.
+        Xe = "xe",
     }
     /// Who exports a dma-buf, and so how it is mapped.
     Exporter {

@@ -9,6 +9,7 @@ mod memory;
 mod system;
 mod table;
 mod ttm;
+mod userptr;
 
 pub use args::{ArgKind, HandleKind};
 pub use system::System;

@@ -2,6 +2,7 @@
 //! Everything a program can reach: memory, and what handles stand for.
 
 use crate::dma_buf::DmaBuf;
+use crate::drivers::Gpu;
 use crate::fixes::FixSet;
 use crate::fs::disk::Gendisk;
 use crate::fs::pipe::PipeInodeInfo;
@@ -35,6 +36,7 @@ pub struct System {
     pub(crate) pipes: [PipeInodeInfo; NR_HANDLES],
     pub(crate) uring: IoRingCtx,
     pub(crate) ttm: Rc<TtmDevice>,
+    pub(crate) gpu: Gpu,
     pub(crate) dma_bufs: [RefCell<Option<Rc<DmaBuf>>>; NR_HANDLES],
 }
 
@@ -54,6 +56,7 @@ impl System {
             pipes: std::array::from_fn(PipeInodeInfo::new),
             uring: IoRingCtx::new(),
             ttm: Rc::new(TtmDevice::new()),
+            gpu: Gpu::default(),
             dma_bufs: std::array::from_fn(|_| RefCell::default()),
         }
     }
@@ -66,6 +69,7 @@ impl System {
         self.pipes.iter().for_each(PipeInodeInfo::reset);
         self.uring.reset();
         self.ttm.reset();
+        self.gpu.reset();
         self.dma_bufs.iter().for_each(|buf| drop(buf.take()));
     }
 
@@ -73,6 +77,7 @@ impl System {
     pub(crate) async fn close_all(&self) {
         super::io::close_all(self).await;
         super::gup::close_all(self).await;
+        super::userptr::close_all(self).await;
         super::dma_buf::close_all(self).await;
         super::ttm::close_all(self).await;
         for file in 0..NR_HANDLES as u8 {

@@ -5,7 +5,7 @@
 //! counters and `gupfuzz list ops` derive from here.
 
 use super::args::*;
-use super::{System, dma_buf, gup, io, memory, ttm};
+use super::{System, dma_buf, gup, io, memory, ttm, userptr};
 use crate::kernel::Errno;
 
 /// What a call returns: a count or a value, or an errno.
@@ -100,6 +100,10 @@ syscall_table! {
     58 dma_buf_put(buf: DmaBuf) = dma_buf::dma_buf_put;
 
     64 collapse(addr: Addr, len: Len) = memory::collapse;
+
+    80 userptr_create(obj: NewUserptr, addr: Addr, len: Len, driver: UserptrDriver) = userptr::userptr_create;
+    81 userptr_submit(obj: Userptr, value: Value, flags: GpuFlags) = userptr::userptr_submit;
+    82 userptr_put(obj: Userptr) = userptr::userptr_put;
 }
 
 /// Index into [`OPS`] plus one, by number.

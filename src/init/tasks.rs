@@ -135,7 +135,7 @@ pub(super) async fn disk(sys: &System) {
 
 /// The GPU.
 pub(super) async fn gpu(sys: &System) {
-    crate::ttm::sched_main::gpu_main(sys, &sys.ttm).await;
+    crate::ttm::sched_main::gpu_main(sys, &sys.ttm, &sys.gpu).await;
 }
 
 /// The kworker.

@@ -81,6 +81,12 @@ lock_classes! {
     Rman("rman_lock", Spin, 1);
     /// `pipe->mutex`, by pipe.
     Pipe("pipe_mutex", Sleep, NR_HANDLES);
+    /// `subscriptions->lock` of MMU notifiers, by address space.
+    MmuNotifier("mmu_notifier_lock", Spin, NR_MMS);
+    /// `obj->mm.lock` of user memory, later `obj->base.resv`, by object.
+    Userptr("userptr_lock", Sleep, NR_HANDLES);
+    /// `notifier_lock`, by driver.
+    Notifier("notifier_lock", Sleep, 2);
     /// `ctx->uring_lock`.
     Uring("uring_lock", Sleep, 1);
 }
@@ -180,7 +186,7 @@ impl Machine {
 #[track_caller]
 fn acquire(k: &Machine, l: Lock, read: bool) -> impl Future<Output = ()> {
     let site = Site::here();
-    Acquire { k, l, read, site, armed: false }
+    Acquire { k, l, read, site, nest: false, armed: false }
 }
 
 /// A blocking acquire: lockdep hears of it at the latest when it blocks.
@@ -189,6 +195,7 @@ struct Acquire<'k> {
     l: Lock,
     read: bool,
     site: Site,
+    nest: bool,
     armed: bool,
 }
 
@@ -197,17 +204,17 @@ impl Future for Acquire<'_> {
 
     #[inline]
     fn poll(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        let Acquire { k, l, read, site, armed } = *self;
+        let Acquire { k, l, read, site, nest, armed } = *self;
         if !armed {
             self.armed = true;
-            if !k.locks[l.0 as usize].get().free_for(read) {
+            if !nest && !k.locks[l.0 as usize].get().free_for(read) {
                 k.emit_at(site, Event::LockContended { lock: l.0, read });
             }
             let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
             k.announce(site, &[touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read });
             return std::task::Poll::Pending;
         }
-        k.take(site, l, read, false);
+        k.take(site, l, read, nest);
         std::task::Poll::Ready(())
     }
 }
@@ -265,6 +272,14 @@ pub(crate) fn up_read(k: &Machine, l: Lock) {
 #[track_caller]
 pub(crate) fn down_write(k: &Machine, l: Lock) -> impl Future<Output = ()> {
     acquire(k, l, false)
+}
+
+/// As [`down_write`], of several of one class in an order that the caller knows to be safe: lockdep
+/// does not look.
+#[track_caller]
+pub(crate) fn down_write_nest_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
+    let site = Site::here();
+    Acquire { k, l, read: false, site, nest: true, armed: false }
 }
 
 /// Releases a read-write semaphore held for writing.

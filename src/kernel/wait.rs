@@ -26,8 +26,12 @@ pub(crate) const WORD_RSRC: u8 = WORD_FENCE + 2 * NR_HANDLES as u8;
 
 /// A page is back from the swap device, or there, by slot.
 pub(crate) const WORD_SWAP: u8 = WORD_RSRC + NR_HANDLES as u8;
+/// No job of an object of user memory is under way, by object.
+pub(crate) const WORD_USERPTR: u8 = WORD_SWAP + NR_SWAP as u8;
+/// No range of an address space invalidates anything, by address space.
+pub(crate) const WORD_MMU_NOTIFIER: u8 = WORD_USERPTR + NR_HANDLES as u8;
 
-const _: () = assert!(WORD_SWAP as usize + NR_SWAP <= NR_WAIT_WORDS);
+const _: () = assert!(WORD_MMU_NOTIFIER as usize + NR_MMS <= NR_WAIT_WORDS);
 
 /// Sets a word; belongs to the step before it.
 pub(crate) fn wake_up(k: &Machine, word: u8) {

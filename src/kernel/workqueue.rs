@@ -28,6 +28,8 @@ pub(crate) enum WorkFunc {
     SwapRead,
     /// A job for the GPU.
     Job,
+    /// A job for the GPU on user memory.
+    Userptr,
 }
 
 /// A work item: data, not code, so that nothing spawns a future while a program runs.

@@ -11,6 +11,7 @@
 //! ```
 
 use super::mm_types::*;
+use super::mmu_notifier::MmuNotifierSubscriptions;
 use super::pgtable::Pmds;
 use crate::kernel::{Lock, TaskId};
 use crate::limits::*;
@@ -23,7 +24,7 @@ use std::future::Future;
 pub(crate) struct Mm {
     /// mm_users: tasks that run in it.
     users: Cell<u8>,
-    /// mm_count, as far as it is 0 or not: somebody still takes it down.
+    /// mm_count, as far as it is 0 or not: somebody still takes it down; listeners are counted apart.
     alive: Cell<bool>,
     /// Sorted by start.
     vmas: RefCell<Vec<Vma>>,
@@ -41,6 +42,7 @@ pub(crate) struct Mm {
     anon_vma: Cell<u8>,
     /// How many forks lie between it and the first of its family.
     descent: Cell<u8>,
+    pub(super) subscriptions: MmuNotifierSubscriptions,
 }
 
 /// At boot: one address space, of which every user task is a thread.
@@ -57,6 +59,7 @@ pub(super) fn init_mm(k: &Kernel) {
         mm.has_pinned.set(false);
         mm.anon_vma.set(0);
         mm.descent.set(0);
+        mm.subscriptions.reset();
     }
     k.mms[0].users.set(NR_USER_TASKS as u8);
     k.mms[0].alive.set(true);
@@ -89,7 +92,7 @@ impl Kernel {
     /// Begins an address space, for one user, of the family of `parent` or of one of its own; `None`: all are in use.
     pub(super) fn take_mm(&self, parent: Option<u8>) -> Option<u8> {
         self.assert_announced(obj::mms(), Access::Write);
-        let mm = self.mms.iter().position(|mm| !mm.alive.get())?;
+        let mm = self.mms.iter().position(|mm| !mm.alive.get() && mm.subscriptions.is_unused())?;
         let taken = |family: &u8| self.mms.iter().any(|m| m.alive.get() && m.anon_vma.get() == *family);
         let own = || (0..NR_MMS as u8).find(|family| !taken(family)).expect("no more families than address spaces");
         let (family, descent) = parent.map_or_else(|| (own(), 0), |p| (self.anon_vma(p), self.mm(p).descent.get() + 1));
@@ -99,6 +102,7 @@ impl Kernel {
         new.has_pinned.set(false);
         new.anon_vma.set(family);
         new.descent.set(descent);
+        new.subscriptions.reset();
         Some(mm as u8)
     }
 

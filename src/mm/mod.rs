@@ -4,6 +4,7 @@
 pub(crate) mod fork;
 pub(crate) mod gup;
 pub(crate) mod highmem;
+pub(crate) mod hmm;
 pub(crate) mod huge_memory;
 pub(crate) mod khugepaged;
 pub(crate) mod madvise;

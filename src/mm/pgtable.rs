@@ -234,6 +234,9 @@ fn set_pmd_now(k: &Kernel, p: PmdPtr, new: Pte, gens: Option<[u16; HPAGE_PMD_NR]
         let now = || std::array::from_fn(|i| k.page_gen(new.pfn().add(i)));
         k.mm(p.mm).pmds.gens[p.i as usize].set(gens.unwrap_or_else(now));
     }
+    if old.is_table() != new.is_table() {
+        k.emit(Event::PmdTable { mm: p.mm, va: p.base(), live: new.is_table() });
+    }
     trace_entry(k, p.mm, p.base(), old, new);
 }
 

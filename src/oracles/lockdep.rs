@@ -156,7 +156,7 @@ impl Lockdep {
             self.might_sleep(r, "may sleep for a lock", found);
         }
         let task = &self.tasks[r.task as usize];
-        let mut fresh = 0u16;
+        let mut fresh = 0u32;
         for held in task.held() {
             if held.lock == lock || held.class == class && NESTS >> class & 1 == 0 {
                 let same = if held.lock == lock { "the same" } else { "another one" };
@@ -178,7 +178,7 @@ impl Lockdep {
 
     /// `class` is taken for the first time under the classes `fresh`.
     #[cold]
-    fn learn(&mut self, r: &Record, class: u8, fresh: u16, found: &mut Findings) {
+    fn learn(&mut self, r: &Record, class: u8, fresh: u32, found: &mut Findings) {
         for held in (0..NR_CLASSES as u8).filter(|h| fresh >> h & 1 != 0) {
             if self.reaches(class, held)
                 && let Some(path) = self.path(class, held)

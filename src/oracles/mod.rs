@@ -13,6 +13,7 @@ mod hung_task;
 mod kasan;
 mod kmemleak;
 mod lockdep;
+mod mmu_notifier;
 mod page_owner;
 mod page_table_check;
 mod state_map;
@@ -122,6 +123,9 @@ oracles! {
     tlb_check: TlbCheck,
         "a frame given away while a CPU still has a translation to it",
         "corpus/regress/mremap-flush.prog";
+    mmu_notifier: MmuNotifier,
+        "an entry that changes between no start and end, a device that reaches memory it should not",
+        "corpus/regress/userptr-no-retry.prog";
     lockdep: Lockdep,
         "lock order cycles, recursion, locks held at exit, sleeping where nobody may",
         "corpus/regress/ttm-fault-relock.prog";

@@ -233,11 +233,11 @@ pub(super) struct World {
     /// Pages that are mapped, one bit a page.
     pub(super) mapped: u64,
     /// Slots that are filled, one bit a slot, by kind.
-    filled: [u8; 6],
+    filled: [u8; HandleKind::COUNT],
     /// Pages of what is in a slot; 0: unknown.
-    sizes: [[u8; NR_HANDLES]; 6],
+    sizes: [[u8; NR_HANDLES]; HandleKind::COUNT],
     /// Slots that a racing call is about to fill.
-    reserved: [u8; 6],
+    reserved: [u8; HandleKind::COUNT],
 }
 
 impl World {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::entry::op_by_name;
 use crate::prog::{Call, Rec};
-use crate::trace::{Access, Owner, Pfn, Pin, Site, obj};
+use crate::trace::{Access, Notify, Owner, Pfn, Pin, Site, obj};
 
 const P: Pfn = Pfn(9);
 
@@ -85,7 +85,8 @@ fn story(again: bool) -> Story {
     s.step(5, 1, &gup, obj::page(first, 1), pin).event(5, 1, &[], Event::CallEnd { call: 1, ret: 4 });
     s.event(5, 0, &[], begin(2));
     let unmap = Event::Unmap { mm: 0, va: 8, pfn: first, nr: 4, anon: false, write: true, special: false };
-    s.step(6, 0, &pool_free, obj::pmd(0, 2), unmap);
+    let range = |begin| Event::Notify { mm: 0, start: 8, end: 12, kind: Notify::Unmap, begin };
+    s.event(5, 0, &[], range(true)).step(6, 0, &pool_free, obj::pmd(0, 2), unmap).event(6, 0, &[], range(false));
     let free = Event::Free { pfn: first, order, gen_: 1, owner: Owner::Pool(3), refcount: 5, mapcount: 0 };
     s.step(7, 0, &pool_free, obj::frames(first, 4), free).event(7, 0, &[], Event::CallEnd { call: 2, ret: 0 });
     if again {

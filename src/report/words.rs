@@ -73,6 +73,9 @@ impl Scan {
                 }
                 (3, format!("flush CPU {cpu}"))
             }
+            Event::SecondaryMap { nr, va, pfn: p, .. } if p == pfn => {
+                (3, format!("GPU maps va{va} of u{nr} to pfn {pfn}"))
+            }
             Event::Step { obj, access } if obj.pfns().contains(&pfn.0) => {
                 (1, format!("{} {obj}", if access == Access::Read { "look at" } else { "touch" }))
             }

@@ -154,12 +154,19 @@ pub enum Event {
     TableUse { table: u8, took: u16, now: u16 },
     /// A page table begins (`live`) or ends.
     Table { table: u8, mm: u8, live: bool },
+    /// The pmd of page `va` points to a page table from here on (`live`), or no more.
+    PmdTable { mm: u8, va: u8, live: bool },
     /// A CPU caches a translation.
     TlbFill { cpu: u8, mm: u8, va: u8, pfn: Pfn, gen_: u16, write: bool },
     /// A CPU forgets its translations of `start..end`.
     TlbFlush { cpu: u8, mm: u8, start: u8, end: u8 },
     /// Secondary MMUs are told that entries of pages `start..end` are about to change (`begin`), or have.
     Notify { mm: u8, start: u8, end: u8, kind: Notify, begin: bool },
+    /// Object `nr` of a device now reaches page `va` of `mm` as a frame of which generation `took` was
+    /// looked up.
+    SecondaryMap { nr: u8, mm: u8, va: u8, pfn: Pfn, took: u16, now: u16 },
+    /// Object `nr` of a device reaches nothing any more.
+    SecondaryUnmap { nr: u8 },
     /// The present task begins to copy `parent` into the new address space `child`.
     ForkBegin { parent: u8, child: u8 },
     /// Page `va` of `parent` is copied at once, whatever is written there from here on.

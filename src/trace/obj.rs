@@ -43,7 +43,9 @@ classes! {
     // Four an mm: all write_protect_seqs, then all tlb_flush_pendings, all mm_users, all has_pinneds.
     Mm: NR_MMS * 4, "mm";
     // References of things that are no pages: buffer objects, dma-bufs, files.
-    Kref: 3 * NR_HANDLES, "kref";
+    Kref: 4 * NR_HANDLES, "kref";
+    // Two an object of user memory: the sequence of its notifier, its entries in the secondary page table.
+    Userptr: 2 * NR_HANDLES, "userptr";
     Irq: NR_TASKS, "irq";
     Word: NR_WAIT_WORDS, "event";
     Lock: NR_LOCKS, "lock";
@@ -132,6 +134,14 @@ pub(crate) const fn mms() -> Obj {
 pub(crate) const fn kref(kind: Kref, slot: u8) -> Obj {
     obj(Class::Kref, kind as usize * NR_HANDLES + slot as usize, 1)
 }
+/// `interval_sub->invalidate_seq` of an object of user memory.
+pub(crate) const fn interval_seq(nr: u8) -> Obj {
+    obj(Class::Userptr, 2 * nr as usize, 1)
+}
+/// The entries of an object in the secondary page table.
+pub(crate) const fn secondary(nr: u8) -> Obj {
+    obj(Class::Userptr, 2 * nr as usize + 1, 1)
+}
 /// The interrupt flag of a CPU.
 pub(crate) const fn irq(cpu: u8) -> Obj {
     obj(Class::Irq, cpu as usize, 1)
@@ -168,6 +178,8 @@ pub enum Kref {
     DmaBuf,
     /// A shmem file.
     File,
+    /// User memory of a GPU.
+    Userptr,
 }
 
 /// A page frame number.

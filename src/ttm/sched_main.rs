@@ -8,9 +8,10 @@ use super::ttm_tt::TT_PAGES;
 use crate::fixes::Fix;
 use crate::kernel::*;
 use crate::mm::highmem::use_page;
-use crate::mm::{Kernel, PageRef};
+use crate::mm::{Boxed, Kernel, PageRef};
 use crate::trace::{Access, UseKind, obj};
 use std::cell::Cell;
+use std::future::Future;
 
 /// What a job of the GPU does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -88,11 +89,39 @@ pub(crate) async fn submit_job(k: &Kernel, bdev: &TtmDevice, job: Job) -> Result
     Ok(())
 }
 
+/// What the driver does with jobs on memory that is not TTM's.  Linux: struct drm_sched_backend_ops.
+pub(crate) trait DrmSchedBackendOps {
+    /// ->run_job: carries out the job of object `nr` and signals its fence.
+    fn run_job<'a>(&'a self, k: &'a Kernel, nr: u8) -> Boxed<'a, ()>;
+}
+
+/// Gives a driver's job to the GPU: `fence` is signaled no more, and `arm` makes the job what it is.
+#[track_caller]
+pub(crate) fn drm_sched_entity_push_job<'k>(
+    k: &'k Kernel,
+    bdev: &'k TtmDevice,
+    nr: u8,
+    fence: u8,
+    arm: impl FnOnce() + Unpin + 'k,
+) -> impl Future<Output = ()> + 'k {
+    let touch = [Touch::write(obj::word(WORD_GPU)), Touch::write(obj::word(fence)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        arm();
+        bdev.sched.ring.push(Work { func: WorkFunc::Userptr, arg: nr, salt: k.salt() });
+        clear_word(k, fence);
+        wake_up(k, WORD_GPU);
+    })
+}
+
 /// The GPU: carries out one job after the other, and signals its fence.
-pub(crate) async fn gpu_main(k: &Kernel, bdev: &TtmDevice) {
+pub(crate) async fn gpu_main(k: &Kernel, bdev: &TtmDevice, ops: &dyn DrmSchedBackendOps) {
     let sched = &bdev.sched;
     loop {
         let work = wait_for_work(k, WORD_GPU, &sched.ring).await;
+        if work.func == WorkFunc::Userptr {
+            ops.run_job(k, work.arg).await;
+            continue;
+        }
         let slot = work.arg as usize;
         let job = sched.jobs(k)[slot].get().expect("a queued job is there");
         for i in 0..job.nr as usize {

@@ -2,6 +2,7 @@
 //! Unmapping: of an area, and of all areas that show a file.
 
 use super::{add_mm_counter, vm_normal_page};
+use crate::fixes::Fix;
 use crate::kernel::{down_read, enter, spin_lock, spin_unlock, up_read};
 use crate::limits::*;
 use crate::mm::huge_memory::{__split_huge_pmd, zap_huge_pmd};
@@ -137,8 +138,13 @@ pub(crate) async fn zap_page_range_single(k: &Kernel, vma: &Vma, start: u8, end:
     enter!(k);
     let mut tlb = tlb_gather_mmu(k, vma.mm).await;
     let range = MmuNotifierRange::new(Notify::Clear, vma.mm, start, end);
-    mmu_notifier_invalidate_range_start(k, &range).await;
+    if !k.fixed(Fix::NotifierStartLate) {
+        mmu_notifier_invalidate_range_start(k, &range).await;
+    }
     unmap_page_range(k, &mut tlb, vma, start, end, details).await;
+    if k.fixed(Fix::NotifierStartLate) {
+        mmu_notifier_invalidate_range_start(k, &range).await;
+    }
     mmu_notifier_invalidate_range_end(k, &range).await;
     tlb_finish_mmu(k, tlb).await;
 }
