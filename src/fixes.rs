@@ -133,6 +133,10 @@ fixes! {
         "feb889fb40fa mm: don't put pinned pages into the swap cache",
         "reclaim looks for pins before it puts an anonymous page into the swap cache",
         on "v5.12";
+    RmapNotifierRange = "rmap-notifier-range", Upstream, (4, 14),
+        "369ea8242c0f mm/rmap: update to new mmu_notifier semantic v2",
+        "rmap walks tell notifiers before they take an entry, not after",
+        on "newest";
     UserptrTrylock = "userptr-trylock", Upstream, (5, 3),
         "505a8ec7e11a Revert \"drm/i915/userptr: Acquire the page lock around set_page_dirty()\"",
         "a notifier does not wait for the lock of a page: whoever calls it may hold it",

@@ -242,7 +242,11 @@ async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Tt
         return true;
     }
     let range = MmuNotifierRange::new(Notify::Clear, vma.mm, va, va + 1);
-    mmu_notifier_invalidate_range_start(k, &range).await;
+    // Before v4.14 mmu_notifier_invalidate_page() came when all was over.
+    let around = k.fixed(Fix::RmapNotifierRange);
+    if around {
+        mmu_notifier_invalidate_range_start(k, &range).await;
+    }
     let mut ret = true;
     if let Some((p, _)) = page_vma_mapped_walk(k, page.pfn, vma, va).await {
         let pte = ptep_clear_flush(k, vma, va, p).await;
@@ -255,6 +259,9 @@ async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Tt
             put_page(k, page).await;
         }
         spin_unlock(k, ptl(p.table));
+    }
+    if !around {
+        mmu_notifier_invalidate_range_start(k, &range).await;
     }
     mmu_notifier_invalidate_range_end(k, &range).await;
     ret

@@ -87,6 +87,7 @@ pub(super) fn quote(text: &str) -> String {
 pub(super) fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     match near(text, names.clone()) {
         Some(name) => format!(", did you mean `{name}`?"),
+        None if names.clone().count() > 24 => "; `gupfuzz list ops` has them all".into(),
         None => format!(", expected one of {}", names.collect::<Vec<_>>().join(", ")),
     }
 }
