@@ -282,6 +282,9 @@ fixes! {
     TtmFaultRelock = "ttm-fault-relock", Mutant, (never),
         "what VM_FAULT_RETRY avoids", "a fault that waited for a move takes mmap_lock again under the reservation",
         on "newest";
+    MigrateCountEarly = "migrate-count-early", Mutant, (never),
+        "Z14b", "migration counts references before it unmaps the page, not after",
+        on "v5.12";
     FenceInitLate = "fence-init-late", Mutant, (never),
         "a lost wake-up", "a job's fence is set up after the GPU has got the job",
         on "newest";

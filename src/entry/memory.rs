@@ -80,6 +80,12 @@ pub(super) async fn madvise(s: &System, addr: Addr, len: Len, advice: Advice) ->
     ret.map(|()| 0)
 }
 
+/// The pages go to other frames, as those of another NUMA node would be.
+pub(super) async fn move_pages(s: &System, addr: Addr, len: Len) -> Ret {
+    enter!(s);
+    migrate::do_pages_move(s, addr.0, end_of(addr, len)?).await
+}
+
 /// khugepaged finds the pmds of these pages, or somebody asks for it by MADV_COLLAPSE.
 pub(super) async fn collapse(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);

@@ -100,6 +100,7 @@ syscall_table! {
     58 dma_buf_put(buf: DmaBuf) = dma_buf::dma_buf_put;
 
     64 collapse(addr: Addr, len: Len) = memory::collapse;
+    65 move_pages(addr: Addr, len: Len) = memory::move_pages;
 
     80 userptr_create(obj: NewUserptr, addr: Addr, len: Len, driver: UserptrDriver) = userptr::userptr_create;
     81 userptr_submit(obj: Userptr, value: Value, flags: GpuFlags) = userptr::userptr_submit;

@@ -19,6 +19,7 @@ macro_rules! errnos {
 
 errnos! {
     EPERM = 1, "Operation not permitted.";
+    ENOENT = 2, "No page there.";
     EINTR = 4, "Interrupted system call.";
     EIO = 5, "I/O error.";
     EBADF = 9, "No such handle.";

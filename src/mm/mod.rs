@@ -10,6 +10,7 @@ pub(crate) mod khugepaged;
 pub(crate) mod madvise;
 pub(crate) mod memory;
 pub(crate) mod memremap;
+pub(crate) mod migrate;
 pub(crate) mod mm_struct;
 pub(crate) mod mm_types;
 pub(crate) mod mmap;

@@ -155,7 +155,7 @@ pub(crate) fn next_in_rmap_order(
 }
 
 /// The lock of the areas that may map a locked page; `None`: nobody maps it by now.
-fn rmap_lock(k: &Kernel, pfn: Pfn) -> Option<Lock> {
+pub(crate) fn rmap_lock(k: &Kernel, pfn: Pfn) -> Option<Lock> {
     if k.folio_test_anon(pfn) {
         return Some(anon_vma_rwsem(k.folio_anon_vma(pfn).0));
     }
@@ -164,7 +164,7 @@ fn rmap_lock(k: &Kernel, pfn: Pfn) -> Option<Lock> {
 }
 
 /// The area behind `after` that may map a locked page, and where.  Linux: rmap_walk().
-fn rmap_walk_next(k: &Kernel, pfn: Pfn, rwsem: Lock, after: Option<RmapOrder>) -> Option<(Vma, u8)> {
+pub(crate) fn rmap_walk_next(k: &Kernel, pfn: Pfn, rwsem: Lock, after: Option<RmapOrder>) -> Option<(Vma, u8)> {
     let ours: Box<dyn Fn(&Vma) -> bool>;
     let index = if k.folio_test_anon(pfn) {
         let (anon_vma, index) = k.folio_anon_vma(pfn);
@@ -214,7 +214,6 @@ pub(crate) async fn try_to_unmap(k: &Kernel, page: PageRef) {
 
 /// As [`try_to_unmap`], for a page that moves: entries become migration entries, at which faults wait
 /// for the page's lock.
-#[expect(dead_code, reason = "for mm/migrate.rs")]
 pub(crate) async fn try_to_migrate(k: &Kernel, page: PageRef) {
     enter!(k);
     rmap_walk(k, page, Ttu::Migrate).await;

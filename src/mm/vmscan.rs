@@ -62,7 +62,7 @@ pub(crate) async fn folio_isolate_lru(k: &Kernel, pfn: Pfn, active: bool) -> boo
 }
 
 /// Puts a page back on the list.
-async fn folio_putback_lru(k: &Kernel, page: PageRef) {
+pub(crate) async fn folio_putback_lru(k: &Kernel, page: PageRef) {
     enter!(k);
     k.step(obj::page(page.pfn, 1), Access::Write, || k.folio_assign(page.pfn, PageFlags::LRU, true)).await;
     put_page(k, page).await;

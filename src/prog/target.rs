@@ -69,6 +69,7 @@ pub static TARGETS: &[Target] = &[
             ("mprotect", 14),
             ("madvise", 14),
             ("collapse", 8),
+            ("move_pages", 10),
             ("load", 12),
             ("store", 16),
             ("execve", 1),

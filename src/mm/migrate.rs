@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Moving pages to other frames.  Linux: mm/migrate.c.
+//!
+//! ```text
+//!   migration                                 GUP-fast
+//!                                             1. read the entry
+//!   a. entries become migration entries
+//!   b. is the page referenced by others?      2. take a reference
+//!   c. copy; entries of the copy              3. the entry is the same, or drop
+//! ```
+//!
+//! Either b sees 2, or 3 sees a.  Since v5.19 a pinned page that is its owner's alone is not even
+//! unmapped: a puts its entry back (mm/rmap.rs).  Who faults meanwhile waits for the page's lock.
+//!
+//! Kept:       the page is locked until all entries are back, of the copy or of the page itself.
+//! Simplified: a call moves what the caller maps (MPOL_MF_MOVE_ALL), and tries once.
+//! Left out:   pages of files, huge pages, device memory; the swap cache's reference is one of others'.
+
+use super::highmem::copy_user_highpage;
+use super::memory::vm_normal_page;
+use super::mm_types::*;
+use super::mmap::find_vma;
+use super::page_alloc::alloc_pages;
+use super::page_ref::get_page;
+use super::pgtable::*;
+use super::rmap::*;
+use super::swap::put_page;
+use super::vmscan::{Isolated, folio_isolate_lru, folio_putback_lru};
+use crate::fixes::Fix;
+use crate::kernel::*;
+use crate::trace::{Access, Owner, Pfn, obj};
+use std::future::Future;
+
+/// Moves pages `start..end` of the current address space; returns how many it could.  Linux: move_pages(2).
+///
+/// # Errors
+/// -EFAULT: no area there, or page frames; -ENOENT: no page there; -EBUSY: a page is not on the list.
+pub(crate) async fn do_pages_move(k: &Kernel, start: u8, end: u8) -> Result<u32, Errno> {
+    enter!(k);
+    let mut list = Isolated::default();
+    let mut ret = Ok(0);
+    for va in start..end {
+        match add_page_for_migration(k, va).await {
+            Ok(page) => list.push(page),
+            Err(errno) => ret = Err(errno),
+        }
+    }
+    if list.as_slice().is_empty() {
+        return ret;
+    }
+    Ok(migrate_pages(k, list.as_slice()).await)
+}
+
+/// Takes the page behind `va` off the list, with a reference.
+async fn add_page_for_migration(k: &Kernel, va: u8) -> Result<PageRef, Errno> {
+    enter!(k);
+    let mm = k.current_mm();
+    down_read(k, mmap_lock(mm)).await;
+    let ret = match find_vma(k, mm, va).filter(|vma| !vma.flags.intersects(VmFlags::IO | VmFlags::PFNMAP)) {
+        Some(vma) => isolate_page(k, &vma, va).await,
+        None => Err(Errno::EFAULT),
+    };
+    up_read(k, mmap_lock(mm));
+    ret
+}
+
+async fn isolate_page(k: &Kernel, vma: &Vma, va: u8) -> Result<PageRef, Errno> {
+    let table = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await.table_nr().ok_or(Errno::ENOENT)?;
+    spin_lock(k, ptl(table)).await;
+    let p = PtePtr::of(k, table, va);
+    let pte = ptep_get(k, p);
+    let ret = match vm_normal_page(k, vma, pte).filter(|_| pte.present()) {
+        Some(pfn) if k.folio_test_anon(pfn) && folio_isolate_lru(k, pfn, true).await => {
+            Ok(PageRef { pfn, gen_: pte_gen(k, p) })
+        }
+        Some(_) => Err(Errno::EBUSY),
+        None => Err(Errno::ENOENT),
+    };
+    spin_unlock(k, ptl(table));
+    ret
+}
+
+/// Moves isolated pages; what cannot move is put back.  Returns how many moved.
+pub(crate) async fn migrate_pages(k: &Kernel, list: &[PageRef]) -> u32 {
+    enter!(k);
+    let mut moved = 0;
+    for &src in list {
+        match unmap_and_move(k, src).await {
+            true => moved += 1,
+            false => folio_putback_lru(k, src).await,
+        }
+    }
+    moved
+}
+
+/// Moves one page; true: it is gone.
+async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
+    enter!(k);
+    let Some(dst) = alloc_pages(k, 0, false, Owner::Anon(k.current_mm())).await else {
+        return false;
+    };
+    mutex_lock(k, folio_lock(src.pfn)).await;
+    let locked = trylock(k, folio_lock(dst.pfn)).await;
+    assert!(locked, "nobody else knows the copy");
+    // The mutant looks while the page is still mapped, and not again.
+    let early = k.fixed(Fix::MigrateCountEarly);
+    let mut moved = !early || folio_ref_count(k, src.pfn).await == 1 + folio_mapcount(k, src.pfn).await;
+    if moved {
+        try_to_migrate(k, src).await;
+        moved = folio_mapcount(k, src.pfn).await == 0 && move_to_new_folio(k, src, dst, early).await;
+    }
+    remove_migration_ptes(k, src, if moved { dst } else { src }).await;
+    mutex_unlock(k, folio_lock(dst.pfn));
+    mutex_unlock(k, folio_lock(src.pfn));
+    put_page(k, dst).await;
+    if moved {
+        put_page(k, src).await;
+    }
+    moved
+}
+
+#[track_caller]
+fn folio_ref_count(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32> {
+    k.step(obj::page(pfn, 1), Access::Read, move || k.page_count(pfn))
+}
+
+/// Copies a page that nobody maps, and gives the copy its place, unless somebody else holds a reference:
+/// contents first since v6.11.
+async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) -> bool {
+    enter!(k);
+    if !early && folio_ref_count(k, src.pfn).await != 1 {
+        return false;
+    }
+    copy_user_highpage(k, dst, src).await;
+    // folio_migrate_mapping(), of memory that no address_space knows, and folio_migrate_flags().
+    let touch = [Touch::read(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, 1)), Touch::default()];
+    k.step_on(touch, Wait::Ready, || {
+        let alone = early || k.page_count(src.pfn) == 1;
+        if alone {
+            let (anon_vma, index) = k.folio_anon_vma(src.pfn);
+            k.set_folio_anon(dst.pfn, anon_vma, index);
+            for flag in [PageFlags::SWAPBACKED, PageFlags::DIRTY, PageFlags::ACTIVE] {
+                k.folio_assign(dst.pfn, flag, k.folio_test(src.pfn, flag));
+            }
+        }
+        alone
+    })
+    .await
+}
+
+/// Migration entries of `old` become entries of `new`, which may be the same page.
+async fn remove_migration_ptes(k: &Kernel, old: PageRef, new: PageRef) {
+    enter!(k);
+    let Some(rwsem) = rmap_lock(k, old.pfn) else {
+        return;
+    };
+    down_read(k, rwsem).await;
+    let mut after = None;
+    while let Some((vma, va)) = rmap_walk_next(k, old.pfn, rwsem, after) {
+        after = Some(rmap_order(k, &vma));
+        remove_migration_pte(k, &vma, va, rwsem, old, new).await;
+    }
+    up_read(k, rwsem);
+}
+
+async fn remove_migration_pte(k: &Kernel, vma: &Vma, va: u8, rwsem: Lock, old: PageRef, new: PageRef) {
+    enter!(k);
+    let Some(table) = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await.table_nr() else {
+        return;
+    };
+    spin_lock(k, ptl(table)).await;
+    let p = PtePtr::of(k, table, va);
+    let entry = ptep_get(k, p);
+    if entry.is_migration() && entry.pfn() == old.pfn {
+        get_page(k, new.pfn).await;
+        page_add_anon_rmap(k, new.pfn, vma, va, entry.write() || entry.exclusive()).await;
+        // As the area is by now: mprotect leaves us the entry.
+        let now = k.rmap_vmas(rwsem, vma.mm).iter().find(|v| v.contains(va)).map_or(vma.flags, |v| v.flags);
+        let write = entry.write() && now.contains(VmFlags::WRITE);
+        set_pte_at(k, p, Pte::page(new.pfn).mkaccessible(now.contains(VmFlags::READ)).mkwrite(write)).await;
+    }
+    spin_unlock(k, ptl(table));
+}
