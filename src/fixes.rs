@@ -93,6 +93,10 @@ fixes! {
         "2ba99c5e0881 mm/khugepaged: fix GUP-fast interaction by sending IPI",
         "khugepaged waits for every GUP-fast before it looks at reference counts",
         on "newest -tlb-flush-ipi -gup-recheck-pmd";
+    TtuSync = "ttu-sync", Upstream, (5, 13),
+        "732ed55823fc mm/thp: try_to_unmap() use TTU_SYNC for safe splitting",
+        "a split takes the table's lock even to see that there is no entry",
+        on "newest";
     MremapFlush = "mremap-flush", Upstream, (4, 19),
         "eb66ae030829 mremap: properly flush TLB before releasing the page",
         "mremap flushes the old address before it drops the page-table lock",

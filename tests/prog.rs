@@ -48,6 +48,7 @@ const ABI: &[(u8, &str)] = &[
     (58, "dma_buf_put(buf)"),
     (64, "collapse(addr len)"),
     (65, "move_pages(addr len)"),
+    (66, "split_huge_pages(addr len)"),
     (80, "userptr_create(obj addr len driver)"),
     (81, "userptr_submit(obj value flags)"),
     (82, "userptr_put(obj)"),

@@ -86,6 +86,12 @@ pub(super) async fn move_pages(s: &System, addr: Addr, len: Len) -> Ret {
     migrate::do_pages_move(s, addr.0, end_of(addr, len)?).await
 }
 
+/// As by /sys/kernel/debug/split_huge_pages.
+pub(super) async fn split_huge_pages(s: &System, addr: Addr, len: Len) -> Ret {
+    enter!(s);
+    huge_memory::split_huge_pages_pid(s, addr.0, end_of(addr, len)?).await
+}
+
 /// khugepaged finds the pmds of these pages, or somebody asks for it by MADV_COLLAPSE.
 pub(super) async fn collapse(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);

@@ -155,12 +155,18 @@ async fn remove_migration_ptes(k: &Kernel, old: PageRef, new: PageRef) {
         return;
     };
     down_read(k, rwsem).await;
+    remove_migration_ptes_locked(k, old, new).await;
+    up_read(k, rwsem);
+}
+
+/// As [`remove_migration_ptes`], for a caller that holds the anon_vma's lock (RMP_LOCKED).
+pub(super) async fn remove_migration_ptes_locked(k: &Kernel, old: PageRef, new: PageRef) {
+    let rwsem = anon_vma_rwsem(k.folio_anon_vma(old.pfn).0);
     let mut after = None;
     while let Some((vma, va)) = rmap_walk_next(k, old.pfn, rwsem, after) {
         after = Some(rmap_order(k, &vma));
         remove_migration_pte(k, &vma, va, rwsem, old, new).await;
     }
-    up_read(k, rwsem);
 }
 
 async fn remove_migration_pte(k: &Kernel, vma: &Vma, va: u8, rwsem: Lock, old: PageRef, new: PageRef) {

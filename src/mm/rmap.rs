@@ -181,10 +181,13 @@ pub(crate) fn rmap_walk_next(k: &Kernel, pfn: Pfn, rwsem: Lock, after: Option<Rm
     Some((vma, va))
 }
 
-/// Locks the entry at `va` if it maps the page.
-async fn page_vma_mapped_walk(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8) -> Option<(PtePtr, Pte)> {
+/// Locks the entry at `va` if it maps the page; `sync`: takes the lock even to see that it does not (PVMW_SYNC).
+async fn page_vma_mapped_walk(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8, sync: bool) -> Option<(PtePtr, Pte)> {
     enter!(k);
     let table = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await.table_nr()?;
+    if !sync && !ptep_get_lockless(k, PtePtr::of(k, table, va)).await.present() {
+        return None;
+    }
     spin_lock(k, ptl(table)).await;
     let p = PtePtr::of(k, table, va);
     let pte = ptep_get(k, p);
@@ -202,6 +205,8 @@ enum Ttu {
     Unmap,
     /// They say that the page moves.
     Migrate,
+    /// The same, of a page of a huge one.
+    Split,
 }
 
 /// Takes a locked page from all who map it; a page in the swap cache becomes swap entries.
@@ -219,11 +224,23 @@ pub(crate) async fn try_to_migrate(k: &Kernel, page: PageRef) {
     rmap_walk(k, page, Ttu::Migrate).await;
 }
 
+/// As [`try_to_migrate`], of a page of a huge one that is to be split: the caller holds the anon_vma's
+/// lock (TTU_RMAP_LOCKED).
+pub(crate) async fn try_to_migrate_locked(k: &Kernel, page: PageRef) {
+    enter!(k);
+    rmap_walk_locked(k, page, Ttu::Split, anon_vma_rwsem(k.folio_anon_vma(page.pfn).0)).await;
+}
+
 async fn rmap_walk(k: &Kernel, page: PageRef, what: Ttu) {
     let Some(rwsem) = rmap_lock(k, page.pfn) else {
         return;
     };
     down_read(k, rwsem).await;
+    rmap_walk_locked(k, page, what, rwsem).await;
+    up_read(k, rwsem);
+}
+
+async fn rmap_walk_locked(k: &Kernel, page: PageRef, what: Ttu, rwsem: Lock) {
     let mut after = None;
     while let Some((vma, va)) = rmap_walk_next(k, page.pfn, rwsem, after) {
         after = Some(rmap_order(k, &vma));
@@ -231,7 +248,6 @@ async fn rmap_walk(k: &Kernel, page: PageRef, what: Ttu) {
             break;
         }
     }
-    up_read(k, rwsem);
 }
 
 /// try_to_unmap_one() and try_to_migrate_one(): takes a page from one area; false: the walk ends.
@@ -240,6 +256,8 @@ async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Tt
     if what == Ttu::Unmap && k.fixed(Fix::TtuSkipPinned) && folio_maybe_dma_pinned(k, page.pfn).await {
         return true;
     }
+    // Only a split cares, and only without the fix does it not wait.
+    let sync = what != Ttu::Split || k.fixed(Fix::TtuSync);
     let range = MmuNotifierRange::new(Notify::Clear, vma.mm, va, va + 1);
     // Before v4.14 mmu_notifier_invalidate_page() came when all was over.
     let around = k.fixed(Fix::RmapNotifierRange);
@@ -247,7 +265,7 @@ async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Tt
         mmu_notifier_invalidate_range_start(k, &range).await;
     }
     let mut ret = true;
-    if let Some((p, _)) = page_vma_mapped_walk(k, page.pfn, vma, va).await {
+    if let Some((p, _)) = page_vma_mapped_walk(k, page.pfn, vma, va, sync).await {
         let pte = ptep_clear_flush(k, vma, va, p).await;
         ret = match k.folio_test_anon(page.pfn) {
             true => replace_anon_pte(k, page, p, pte, what).await,
@@ -275,7 +293,8 @@ async fn ptep_clear_flush(k: &Kernel, vma: &Vma, va: u8, p: PtePtr) -> Pte {
 }
 
 async fn folio_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
-    k.step(obj::page(pfn, 1), Access::Read, || page_maybe_dma_pinned(k, pfn)).await
+    let head = k.compound_head(pfn);
+    k.step(obj::page(head, 1), Access::Read, || page_maybe_dma_pinned(k, head)).await
 }
 
 /// What takes the place of the entry of an anonymous page; false: it is back, and all stays as it is.
@@ -304,7 +323,7 @@ async fn replace_anon_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: 
         return discard;
     }
     let exclusive = k.fixed(Fix::WpReuseExclusive) && k.page_anon_exclusive(pfn);
-    let slot = k.folio_swap(pfn);
+    let slot = if what == Ttu::Unmap { k.folio_swap(pfn) } else { 0 };
     if what == Ttu::Unmap {
         swap_duplicate(k, slot).await;
     }
@@ -317,7 +336,7 @@ async fn replace_anon_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: 
     }
     let entry = match what {
         Ttu::Unmap => Pte::swap(slot).mkexclusive(exclusive),
-        Ttu::Migrate => Pte::migration(pfn, pte.write(), exclusive),
+        Ttu::Migrate | Ttu::Split => Pte::migration(pfn, pte.write(), exclusive),
     };
     if what == Ttu::Unmap {
         add_mm_counter(k, mm, pfn, -1);
@@ -358,7 +377,7 @@ async fn replace_file_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: 
     }
     match what {
         Ttu::Unmap => add_mm_counter(k, k.table_mm(p.table), page.pfn, -1),
-        Ttu::Migrate => set_pte_at(k, p, Pte::migration(page.pfn, pte.write(), false)).await,
+        Ttu::Migrate | Ttu::Split => set_pte_at(k, p, Pte::migration(page.pfn, pte.write(), false)).await,
     }
     true
 }

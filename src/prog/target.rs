@@ -70,6 +70,7 @@ pub static TARGETS: &[Target] = &[
             ("madvise", 14),
             ("collapse", 8),
             ("move_pages", 10),
+            ("split_huge_pages", 8),
             ("load", 12),
             ("store", 16),
             ("execve", 1),

@@ -28,8 +28,9 @@ pub(super) async fn do_swap_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> 
     }
     let Some(slot) = orig.swap_slot() else {
         // migration_entry_wait(): whoever moves the page holds its lock until all entries are back.
-        mutex_lock(k, folio_lock(orig.pfn())).await;
-        mutex_unlock(k, folio_lock(orig.pfn()));
+        let moving = folio_lock(k.compound_head(orig.pfn()));
+        mutex_lock(k, moving).await;
+        mutex_unlock(k, moving);
         return VmFault::NoPage;
     };
     let page = match swap_cache_get_folio(k, slot).await {

@@ -372,7 +372,7 @@ fn effect(nr: u8, args: [u8; 5], plain: u64) -> (u64, u64) {
     let range = pages(addr.into());
     match op.name {
         "load" | "store" | "mprotect" | "get_user_pages" | "pin_user_pages" | "dio_read" | "dio_write" | "vmsplice"
-        | "io_uring_register" | "userptr_create" | "fork" | "collapse" | "move_pages" => (0, 0),
+        | "io_uring_register" | "userptr_create" | "fork" | "collapse" | "move_pages" | "split_huge_pages" => (0, 0),
         "mmap" => (range, if arg("map") == Some(0) { range } else { 0 }),
         "madvise" if matches!(arg("advice"), Some(DONTNEED | FREE)) => (range, range & plain),
         "madvise" => (0, 0),

@@ -5,19 +5,24 @@
 //! Simplified: transparent_hugepage/enabled is `madvise`; a split adds its map counts in one step.
 //! Left out:   the huge zero page, huge pages of files, the queue of deferred splits.
 
-use super::memory::{PfnT, page_needs_cow_for_dma, vm_normal_page_pmd};
-use super::mm_types::*;
-use super::mmu_gather::{MmuGather, flush_tlb_range, tlb_flush_mmu};
-use super::mmu_notifier::*;
-use super::page_alloc::*;
-use super::page_ref::{folio_ref_add, get_page};
-use super::pgtable::*;
-use super::rmap::*;
-use super::swap::put_page;
+mod split;
+
+pub(crate) use split::split_huge_pages_pid;
+
 use crate::fixes::Fix;
 use crate::kernel::{Errno, enter, mutex_unlock, spin_lock, spin_unlock, trylock};
 use crate::limits::*;
-use crate::trace::{Access, Event, Notify, Owner, obj};
+use crate::mm::memory::{PfnT, page_needs_cow_for_dma, vm_normal_page_pmd};
+use crate::mm::mm_types::*;
+use crate::mm::mmu_gather::{MmuGather, flush_tlb_range, tlb_flush_mmu};
+use crate::mm::mmu_notifier::*;
+use crate::mm::page_alloc::*;
+use crate::mm::page_ref::{folio_ref_add, get_page};
+use crate::mm::pgtable::*;
+use crate::mm::rmap::*;
+use crate::mm::swap::put_page;
+use crate::trace::{Access, Event, Notify, Owner, Pfn, obj};
+use std::future::Future;
 
 /// Whether a fault may bring a huge page: the area asks for them and covers all of the pmd.
 pub(crate) fn thp_vma_allowable(vma: &Vma, p: PmdPtr) -> bool {
@@ -29,7 +34,7 @@ pub(crate) fn thp_vma_suitable(vma: &Vma, p: PmdPtr) -> bool {
     vma.start <= p.base() && p.base() + HPAGE_PMD_NR as u8 <= vma.end
 }
 
-/// A new huge page with these contents, which nobody else sees yet.
+/// A new huge page, cleared, which nobody else sees yet.
 async fn vma_alloc_anon_folio_pmd(k: &Kernel, mm: u8) -> Option<PageRef> {
     enter!(k);
     let folio = alloc_pages(k, HPAGE_PMD_ORDER, true, Owner::Anon(mm)).await?;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Splitting a huge page itself, not only its entries.  Linux: mm/huge_memory.c.
+//!
+//! ```text
+//!   split_huge_page                           munmap, MADV_DONTNEED
+//!   a. references: ours and the entries'
+//!                                             1. clear an entry
+//!   b. the entry is none: pass on
+//!                                             2. count the mapping down, unlock
+//!   c. still mapped: a kernel BUG
+//! ```
+//!
+//! So b takes the table's lock even to see that there is no entry (TTU_SYNC).
+//!
+//! Kept:       references are looked at, pages unmapped, references frozen, and all is mapped again.
+//! Simplified: freeze, split and unfreeze are one step: nobody gets a page without references; page by page.
+//! Left out:   pages of files and of the swap cache; the locks of the pages that come into being: who faults
+//!             at one of them tries until it is back.
+
+use super::*;
+use crate::kernel::{down_read, down_write, up_read, up_write};
+use crate::mm::migrate::remove_migration_ptes_locked;
+use crate::mm::mmap::find_vma;
+
+/// Splits the huge pages behind pages `start..end` of the current address space; returns how many.
+/// Linux: debugfs, split_huge_pages.
+///
+/// # Errors
+/// -EAGAIN: a huge page is locked, or referenced by more than entries.
+pub(crate) async fn split_huge_pages_pid(k: &Kernel, start: u8, end: u8) -> Result<u32, Errno> {
+    enter!(k);
+    let mm = k.current_mm();
+    let (mut split, mut ret) = (0, Ok(0));
+    down_read(k, mmap_lock(mm)).await;
+    for va in start..end {
+        let Some(vma) = find_vma(k, mm, va).filter(Vma::is_anonymous) else {
+            continue;
+        };
+        let Some(folio) = folio_walk_start(k, &vma, va).await else {
+            continue;
+        };
+        if !trylock(k, folio_lock(folio.pfn)).await {
+            ret = Err(Errno::EAGAIN);
+        } else {
+            match split_huge_page(k, folio).await {
+                Ok(()) => split += 1,
+                Err(errno) => ret = Err(errno),
+            }
+            mutex_unlock(k, folio_lock(folio.pfn));
+        }
+        put_page(k, folio).await;
+    }
+    up_read(k, mmap_lock(mm));
+    if split > 0 { Ok(split) } else { ret }
+}
+
+/// The huge page behind `va`, with a reference.
+async fn folio_walk_start(k: &Kernel, vma: &Vma, va: u8) -> Option<PageRef> {
+    enter!(k);
+    let p = PmdPtr::of(vma.mm, va);
+    let pmd = pmdp_get_lockless(k, p).await;
+    let lock = pmd.table_nr().map_or(page_table_lock(vma.mm), ptl);
+    spin_lock(k, lock).await;
+    let (entry, gen_) = match pmd.table_nr() {
+        Some(table) => (ptep_get(k, PtePtr::of(k, table, va)), pte_gen(k, PtePtr::of(k, table, va))),
+        None => (pmdp_get(k, p), pmd_gens(k, p)[0]),
+    };
+    let found = entry.present() && !entry.is_table() && k.page_head(k.compound_head(entry.pfn()));
+    let folio = PageRef { pfn: k.compound_head(entry.pfn()), gen_ };
+    if found {
+        get_page(k, folio.pfn).await;
+    }
+    spin_unlock(k, lock);
+    found.then_some(folio)
+}
+
+/// Makes small pages of a huge one, which the caller has locked and holds.
+///
+/// # Errors
+/// -EAGAIN: somebody else holds it too.
+async fn split_huge_page(k: &Kernel, folio: PageRef) -> Result<(), Errno> {
+    enter!(k);
+    let head = folio.pfn;
+    let anon_vma = anon_vma_rwsem(k.folio_anon_vma(head).0);
+    down_write(k, anon_vma).await;
+    let mut split = k.page_head(head) && can_split_folio(k, head).await;
+    if split {
+        unmap_folio(k, folio).await;
+        split = __split_huge_page(k, head).await;
+        for i in 0..HPAGE_PMD_NR {
+            let page = PageRef { pfn: head.add(i), ..folio };
+            remove_migration_ptes_locked(k, page, page).await; // remap_page()
+        }
+    }
+    up_write(k, anon_vma);
+    if !split {
+        return Err(Errno::EAGAIN);
+    }
+    for page in (0..HPAGE_PMD_NR).map(|i| PageRef { pfn: head.add(i), ..folio }) {
+        k.step(obj::page(page.pfn, 1), Access::Write, || k.folio_assign(page.pfn, PageFlags::LRU, true)).await;
+        if page != folio {
+            put_page(k, page).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody but entries and the caller references it.
+async fn can_split_folio(k: &Kernel, head: Pfn) -> bool {
+    enter!(k);
+    let mapcount = folio_mapcount(k, head).await;
+    k.step(obj::page(head, 1), Access::Read, || k.page_count(head)).await == mapcount + 1
+}
+
+/// Leaves become ptes, and these migration entries.
+async fn unmap_folio(k: &Kernel, folio: PageRef) {
+    enter!(k);
+    let rwsem = anon_vma_rwsem(k.folio_anon_vma(folio.pfn).0);
+    let mut after = None;
+    while let Some((vma, va)) = rmap_walk_next(k, folio.pfn, rwsem, after) {
+        after = Some(rmap_order(k, &vma));
+        let p = PmdPtr::of(vma.mm, va);
+        let pmd = pmdp_get_lockless(k, p).await;
+        if pmd.is_leaf() && pmd.pfn() == folio.pfn {
+            __split_huge_pmd(k, &vma, p).await;
+        }
+    }
+    for i in 0..HPAGE_PMD_NR {
+        try_to_migrate_locked(k, PageRef { pfn: folio.pfn.add(i), ..folio }).await;
+    }
+    if !k.fixed(Fix::TtuSync) && folio_mapcount(k, folio.pfn).await != 0 {
+        k.emit(Event::Bug { what: "vm-bug-on-page-still-mapped", pfn: Some(folio.pfn) });
+    }
+}
+
+/// Each page gets a reference count of its own, if the one of all is the caller's alone.
+#[track_caller]
+fn __split_huge_page(k: &Kernel, head: Pfn) -> impl Future<Output = bool> {
+    k.step(obj::page(head, HPAGE_PMD_NR), Access::Write, move || {
+        if k.page_count(head) != 1 {
+            return false;
+        }
+        for pfn in (0..HPAGE_PMD_NR).map(|i| head.add(i)) {
+            k.init_page(pfn, |page| {
+                let flags = (page.flags - PageFlags::HEAD - PageFlags::TAIL) | PageFlags::SWAPBACKED;
+                Page { refcount: 1, order: 0, head: pfn, flags, ..page }
+            });
+            if pfn != head {
+                k.emit(Event::Get { pfn, refs: 1, refcount: 1 });
+            }
+        }
+        true
+    })
+}
