@@ -235,6 +235,11 @@ fixes! {
         "a buffer object that user space maps can be gutted instead of moved",
         on "v7.2";
 
+    PagePinStrict = "page-pin-strict", Policy, (never),
+        "what the thread of 24 June 2020 asked",
+        "no fix: the oracle page_pin reports whatever disturbs a pinned page, whether or not it is lost",
+        on "newest";
+
     TtmGuttingUnmap = "ttm-gutting-unmap", Open, (never),
         "ttm_bo_pipeline_gutting() has no ttm_bo_unmap_virtual()",
         "a gutted buffer object loses its mappings before its pages",

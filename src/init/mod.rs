@@ -6,7 +6,7 @@ mod exec;
 mod tasks;
 
 use crate::entry::System;
-use crate::fixes::FixSet;
+use crate::fixes::{Fix, FixSet};
 use crate::kernel::Draw;
 use crate::kernel::sched::{Bytes, Pos};
 use crate::limits::*;
@@ -139,6 +139,7 @@ impl Computer {
         sys.reset(self.fixes, draw);
         sys.trace.reset(observe != Observe::Bare, observe == Observe::Keep);
         self.oracles.reset();
+        self.oracles.set_strict(self.fixes.has(Fix::PagePinStrict));
         self.stats.reset();
         tasks::load_overrides(sys, prog);
 

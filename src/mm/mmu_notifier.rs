@@ -159,8 +159,8 @@ pub(crate) async fn mmu_notifier_invalidate_range_start(k: &Kernel, range: &MmuN
 
 /// After the last entry has changed.
 pub(crate) async fn mmu_notifier_invalidate_range_end(k: &Kernel, range: &MmuNotifierRange) {
+    emit(k, range, false); // names who is done with the range
     enter!(k);
-    emit(k, range, false);
     if mm_has_notifiers(k, range.mm) {
         mn_itree_inv_end(k, range.mm).await;
     }

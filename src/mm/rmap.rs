@@ -286,7 +286,6 @@ async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Tt
 
 /// Clears an entry, and makes every CPU forget it.  Linux: mm/pgtable-generic.c.
 async fn ptep_clear_flush(k: &Kernel, vma: &Vma, va: u8, p: PtePtr) -> Pte {
-    enter!(k);
     let pte = ptep_get_and_clear(k, p).await;
     flush_tlb_range(k, vma.mm, va, va + 1).await;
     pte

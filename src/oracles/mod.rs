@@ -15,6 +15,7 @@ mod kmemleak;
 mod lockdep;
 mod mmu_notifier;
 mod page_owner;
+mod page_pin;
 mod page_table_check;
 mod state_map;
 mod stats;
@@ -120,6 +121,9 @@ oracles! {
     page_owner: PageOwner,
         "contents of a former owner, a write that the owner of the memory does not see",
         "corpus/regress/ttm-pool-clear.prog";
+    page_pin: PagePin,
+        "a pinned page and its mapping that came apart although its owner did nothing",
+        "corpus/stories/reclaim_takes_a_pinned_page.prog";
     tlb_check: TlbCheck,
         "a frame given away while a CPU still has a translation to it",
         "corpus/regress/mremap-flush.prog";
@@ -138,6 +142,11 @@ oracles! {
 }
 
 impl Oracles {
+    /// Says whether page_pin reports what disturbs a pinned page, too.
+    pub(crate) fn set_strict(&mut self, strict: bool) {
+        self.page_pin.strict = strict;
+    }
+
     /// Something was found.
     #[inline]
     pub(crate) fn found(&self) -> bool {
