@@ -50,7 +50,7 @@ pub struct Machine {
     pub(super) draw: Cell<Draw>,
     pub(crate) overrides: RefCell<Vec<Override>>,
     pub(super) tasks: [Task; NR_TASKS],
-    pub(crate) cpus: [Cpu; NR_TASKS],
+    pub(super) cpus: [Cpu; NR_TASKS],
     pub(super) locks: [Cell<LockState>; NR_LOCKS],
     pub(super) words: [Cell<u32>; NR_WAIT_WORDS],
     pub(super) works: WorkQueue,

@@ -3,11 +3,11 @@
 //!
 //! A CPU that has interrupts off acts on an IPI when they go on again, and the sender waits for it.
 
-use super::machine::Machine;
+use super::machine::{Machine, TaskId};
 use super::pending::Wait;
 use super::sched::tasks;
 use super::step::Touch;
-use crate::arch::Cpu;
+use crate::arch::{Cpu, TlbEntry};
 use crate::fixes::Fix;
 use crate::limits::NR_TASKS;
 use crate::trace::{Access, Event, Site, obj};
@@ -51,6 +51,29 @@ pub(crate) fn instruction_begin(k: &Machine) {
 pub(crate) fn instruction_end(k: &Machine) {
     k.cpus[k.current() as usize].in_instruction.set(false);
     acknowledge(k);
+}
+
+/// What this CPU remembers of page `va`.
+pub(crate) fn tlb_lookup(k: &Machine, va: u8) -> Option<TlbEntry> {
+    k.assert_announced(obj::tlb(k.current()), Access::Read);
+    peek_tlb(k, va)
+}
+
+/// The same, to announce what an access would touch.
+pub(crate) fn peek_tlb(k: &Machine, va: u8) -> Option<TlbEntry> {
+    k.cpus[k.current() as usize].tlb.lookup(va.into())
+}
+
+/// This CPU remembers a translation of the address space it runs in.
+pub(crate) fn tlb_fill(k: &Machine, va: u8, entry: TlbEntry) {
+    k.assert_announced(obj::tlb(k.current()), Access::Write);
+    k.cpus[k.current() as usize].tlb.fill(va.into(), entry);
+}
+
+/// The CPU of a task that goes to another address space forgets the old one's translations.
+pub(crate) fn tlb_flush_all(k: &Machine, task: TaskId) {
+    k.assert_announced(obj::tlb(task), Access::Write);
+    k.cpus[task as usize].tlb.flush_all();
 }
 
 /// The CPU acts on what it could not act on before, and whoever waited for it goes on.

@@ -13,7 +13,7 @@
 use super::mm_types::*;
 use super::mmu_notifier::MmuNotifierSubscriptions;
 use super::pgtable::Pmds;
-use crate::kernel::{Lock, TaskId};
+use crate::kernel::{Lock, TaskId, tlb_flush_all};
 use crate::limits::*;
 use crate::trace::{Access, Pfn, obj};
 use std::cell::{Cell, Ref, RefCell, RefMut};
@@ -84,9 +84,8 @@ impl Kernel {
 
     /// A task, the current one or one that is at rest, goes to another address space; its CPU forgets the old one's translations.
     pub(crate) fn switch_mm(&self, task: TaskId, mm: u8) {
-        self.assert_announced(obj::tlb(task), Access::Write);
+        tlb_flush_all(self, task);
         self.task_mm[task as usize].set(mm);
-        self.cpus[task as usize].tlb.flush_all();
     }
 
     /// Begins an address space, for one user, of the family of `parent` or of one of its own; `None`: all are in use.

@@ -10,7 +10,9 @@ use super::mm_types::*;
 use super::mmap::find_vma;
 use super::pgtable::*;
 use crate::arch::TlbEntry;
-use crate::kernel::{Errno, Touch, Wait, down_read, enter, instruction_begin, instruction_end, up_read};
+use crate::kernel::{
+    Errno, Touch, Wait, down_read, enter, instruction_begin, instruction_end, peek_tlb, tlb_fill, tlb_lookup, up_read,
+};
 use crate::trace::{Access, Event, Obj, UseKind, obj};
 
 /// Loads from page `va` without faulting; `None`: there is no translation any more.
@@ -53,12 +55,11 @@ pub(crate) async fn access_user(k: &Kernel, va: u8, value: Option<u8>) -> Result
 /// Looks into the TLB, and if need be walks the tables, sets accessed and dirty bits and fills it.
 async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
     let (cpu, mm) = (k.current(), k.current_mm());
-    let tlb = &k.cpus[cpu as usize].tlb;
-    let hit = |k: &Kernel| k.cpus[cpu as usize].tlb.lookup(va as usize).filter(|e| e.write || !write);
+    let permits = |entry: &TlbEntry| entry.write || !write;
     let pmdp = PmdPtr::of(mm, va);
 
     // Announce what the walk would touch as things stand.
-    let expect_hit = hit(k).is_some();
+    let expect_hit = peek_tlb(k, va).filter(permits).is_some();
     let expect_pmd = peek_pmd(k, pmdp);
     let (pmd_obj, pte_obj) = match (expect_hit, expect_pmd.table_nr()) {
         (true, _) => (Obj::NONE, Obj::NONE),
@@ -68,7 +69,7 @@ async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
     let leaf = if expect_pmd.is_leaf() { Access::Write } else { Access::Read };
     let touch = [Touch::write(obj::tlb(cpu)), Touch::new(pmd_obj, leaf), Touch::write(pte_obj)];
     k.step_on(touch, Wait::Ready, || {
-        if let Some(entry) = hit(k) {
+        if let Some(entry) = tlb_lookup(k, va).filter(permits) {
             instruction_begin(k);
             return Xlate::Hit(entry);
         }
@@ -78,7 +79,7 @@ async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
         let Some(entry) = mmu_walk(k, mm, va, write) else {
             return Xlate::Fault;
         };
-        tlb.fill(va as usize, entry);
+        tlb_fill(k, va, entry);
         let TlbEntry { pfn, gen_, write } = entry;
         k.emit(Event::TlbFill { cpu, mm, va, pfn, gen_, write });
         instruction_begin(k);
