@@ -24,7 +24,7 @@ pub use bytes::{HEADER_SIZE, RECORD_SIZE};
 pub use generate::Generator;
 pub use interleaving::Turn;
 pub use minimization::{Judge, minimize};
-pub use mutation::{mutate, mutate_bytes, splice};
+pub use mutation::{crossover_bytes, mutate, mutate_bytes, splice};
 pub use parse::{ParseError, Place, Script};
 pub use target::{TARGETS, Target, target};
 

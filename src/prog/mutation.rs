@@ -53,9 +53,24 @@ pub fn mutate_bytes(data: &mut [u8], size: usize, max_size: usize, seed: u32, ge
     } else {
         mutate(&mut prog, &mut rng, generator);
     }
-    prog.records.truncate((max_size - HEADER_SIZE) / RECORD_SIZE);
+    write(&mut prog, &mut data[..max_size])
+}
+
+/// The crossover of a fuzz target: writes a program of parts of two into `out`, returns its size.
+pub fn crossover_bytes(data: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
+    if out.len() < HEADER_SIZE + RECORD_SIZE {
+        return 0;
+    }
+    let mut prog = Prog::from_input(data);
+    splice(&mut prog, &Prog::from_input(other), &mut Rng::with_seed(seed.into()));
+    write(&mut prog, out)
+}
+
+/// Writes as much of a program as there is room for, returns its size.
+fn write(prog: &mut Prog, out: &mut [u8]) -> usize {
+    prog.records.truncate((out.len() - HEADER_SIZE) / RECORD_SIZE);
     let bytes = prog.encode();
-    data[..bytes.len()].copy_from_slice(&bytes);
+    out[..bytes.len()].copy_from_slice(&bytes);
     bytes.len()
 }
 
