@@ -2,8 +2,4 @@
 //! Memory management: GUP, faults and unmapping, direct I/O, pipes, registered buffers.
 #![no_main]
 
-use gupfuzz_fuzz::{boot, mutate, run};
-use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-
-fuzz_target!(init: boot("mm"), |data: &[u8]| run(data));
-fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutate(data, size, max_size, seed) });
+gupfuzz_fuzz::target!("mm");

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What the fuzz targets share: which kernel, one machine that is booted again and again, the
-//! mutator, and libFuzzer's extra counters.
+//! What the fuzz targets share: which kernel, and one machine that is booted again and again.
 //!
-//! The targets differ in what they generate; any input runs the same under each of them.
+//! The targets differ in what they generate; any input runs the same under each of them.  A target
+//! names no engine: [`target!`] makes it one for libFuzzer.
 
+mod libfuzzer;
+
+use libfuzzer as engine;
+pub use libfuzzer::{crossover, mutate};
+
+use arbitrary::{Arbitrary, Unstructured};
 use gupfuzz::fixes::Spec;
 use gupfuzz::fuzz::{Fuzzer, crash_text, replay};
 use gupfuzz::oracles::panic_for;
-use gupfuzz::prog::{Generator, mutate_bytes, target};
+use gupfuzz::prog::{Prog, target};
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::fmt;
 
 /// The kernel to fuzz, as in the headers of programs: `v5.12 +pmd-special`.  Unset: `newest`.
 pub const KERNEL_VAR: &str = "GUPFUZZ_KERNEL";
@@ -21,14 +27,13 @@ pub const WITHOUT_VAR: &str = "GUPFUZZ_WITHOUT";
 struct Setup {
     kernel: Spec,
     fuzzer: Fuzzer,
-    generator: Generator,
 }
 
 thread_local! {
     static SETUP: RefCell<Option<Setup>> = const { RefCell::new(None) };
 }
 
-/// For `fuzz_target!(init: ...)`: reads and prints the kernel, and builds the machine.
+/// Before the first input: reads and prints the kernel, and builds the machine.
 pub fn boot(name: &str) {
     let target = target(name).unwrap_or_else(|| panic!("the library has no target `{name}`"));
     let usable = kernel().and_then(|kernel| Ok((fuzzer(&kernel)?, kernel)));
@@ -37,7 +42,8 @@ pub fn boot(name: &str) {
         std::process::exit(2);
     });
     eprintln!("gupfuzz: target {name}, kernel {kernel}");
-    SETUP.set(Some(Setup { kernel, fuzzer, generator: Generator::new(target, 0) }));
+    engine::boot(target);
+    SETUP.set(Some(Setup { kernel, fuzzer }));
 }
 
 fn kernel() -> Result<Spec, String> {
@@ -70,15 +76,12 @@ fn fuzzer(kernel: &Spec) -> Result<Fuzzer, String> {
     Ok(fuzzer)
 }
 
-fn with_setup<R>(f: impl FnOnce(&mut Setup) -> R) -> R {
-    SETUP.with_borrow_mut(|setup| f(setup.as_mut().expect("libFuzzer calls the target's init first")))
-}
-
 /// Runs one input; a violation is told, and panics from a function of its oracle's own.
 pub fn run(data: &[u8]) {
-    with_setup(|Setup { kernel, fuzzer, .. }| {
+    SETUP.with_borrow_mut(|setup| {
+        let Setup { kernel, fuzzer } = setup.as_mut().expect("a target boots first");
         let found = fuzzer.run_input(data);
-        fuzzer.computer().states.drain(count);
+        fuzzer.computer().states.drain(engine::count);
         if let Some((violation, seed)) = found {
             let prog = fuzzer.prog().clone();
             let run = replay(fuzzer.computer(), &prog, seed);
@@ -88,32 +91,23 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// For `fuzz_mutator!`: changes records; one time in eight bytes, as libFuzzer itself does.
-///
-/// libFuzzer's own turn is what uses compare tracing and its dictionary.
-pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    match seed % 8 {
-        0 => libfuzzer_sys::fuzzer_mutate(data, size, max_size),
-        _ => with_setup(|setup| mutate_bytes(data, size, max_size, seed, &setup.generator)),
+/// An input of a typed target.  It prints as the text of its program: see `cargo fuzz fmt`.
+pub struct Input<'a>(pub &'a [u8]);
+
+impl<'a> Arbitrary<'a> for Input<'a> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Input<'a>> {
+        Ok(Input(u.bytes(u.len())?))
+    }
+
+    fn arbitrary_take_rest(u: Unstructured<'a>) -> arbitrary::Result<Input<'a>> {
+        Ok(Input(u.take_rest()))
     }
 }
 
-const NR_COUNTERS: usize = 4096;
-
-/// Counters beside those of code coverage: libFuzzer clears them before an execution and looks
-/// at them after it.  Without `#[used]` they would silently not be there.
-#[used]
-#[unsafe(link_section = "__libfuzzer_extra_counters")]
-static COUNTERS: [AtomicU8; NR_COUNTERS] = [const { AtomicU8::new(0) }; NR_COUNTERS];
-
-/// One value each of libFuzzer's eight classes of counts: a counter tells eight pairs apart.
-const CLASSES: [u8; 8] = [1, 2, 3, 4, 8, 16, 32, 128];
-
-/// The run reached an (object state, site) pair.
-fn count(pair: usize) {
-    let counter = &COUNTERS[pair % NR_COUNTERS];
-    let class = CLASSES[pair / NR_COUNTERS % CLASSES.len()];
-    counter.store(class.max(counter.load(Ordering::Relaxed)), Ordering::Relaxed);
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Prog::from_input(self.0), f)
+    }
 }
 
 #[cfg(test)]
@@ -123,26 +117,16 @@ mod all_traces;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gupfuzz::prog::Prog;
 
     #[test]
-    fn an_input_runs_and_counts_what_it_reached() {
-        boot("mm");
-        run(b"0: mmap(addr=va0, len=1, prot=r|w, map=anon)\n0: store(addr=va0, value=1)\n");
-        assert!(COUNTERS.iter().any(|c| c.load(Ordering::Relaxed) != 0));
-        run(&[0xff; 600]);
-    }
-
-    #[test]
-    fn record_mutations_stay_within_the_buffer() {
-        boot("ttm");
-        let mut data = [0; 256];
-        let mut size = 0;
-        for seed in (0..4000).filter(|seed| seed % 8 != 0) {
-            size = mutate(&mut data, size, 256, seed);
-            assert!(size <= 256);
+    fn an_input_prints_as_text() {
+        let text = "schedule: pos\n\n0: load(addr=va3)\n1: store(addr=va4, value=1) &\n";
+        let bytes = Prog::from_input(text.as_bytes()).encode();
+        for data in [text.as_bytes(), &bytes] {
+            let input = Input::arbitrary_take_rest(Unstructured::new(data)).unwrap();
+            assert_eq!(input.0, data);
+            assert_eq!(Prog::from_input(format!("{input:#?}").as_bytes()), Prog::decode(&bytes));
         }
-        assert!(Prog::decode(&data[..size]).calls().next().is_some());
     }
 
     #[test]
