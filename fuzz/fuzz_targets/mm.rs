@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Memory management: GUP, faults and unmapping, direct I/O, pipes, registered buffers.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 gupfuzz_fuzz::target!("mm");

@@ -2,11 +2,22 @@
 //! What the fuzz targets share: which kernel, and one machine that is booted again and again.
 //!
 //! The targets differ in what they generate; any input runs the same under each of them.  A target
-//! names no engine: [`target!`] makes it one for libFuzzer.
+//! names no engine: [`target!`] makes it one for libFuzzer, or for AFL++ with `--no-default-features
+//! --features afl`.
 
+#[cfg(all(feature = "afl", feature = "libfuzzer"))]
+compile_error!("one engine at a time: AFL++ needs --no-default-features");
+
+#[cfg(feature = "afl")]
+mod aflplusplus;
+#[cfg(feature = "libfuzzer")]
 mod libfuzzer;
 
+#[cfg(feature = "afl")]
+use aflplusplus as engine;
+#[cfg(feature = "libfuzzer")]
 use libfuzzer as engine;
+#[cfg(feature = "libfuzzer")]
 pub use libfuzzer::{crossover, mutate};
 
 use arbitrary::{Arbitrary, Unstructured};
