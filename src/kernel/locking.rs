@@ -211,7 +211,7 @@ impl Future for Acquire<'_> {
                 k.emit_at(site, Event::LockContended { lock: l.0, read });
             }
             let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
-            k.announce(site, &[touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read });
+            k.announce(site, &[touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read, nest });
             return std::task::Poll::Pending;
         }
         k.take(site, l, read, nest);

@@ -14,8 +14,8 @@ use std::cell::Cell;
 pub(crate) enum Wait {
     /// For nothing: the step can be taken.
     Ready,
-    /// For a lock to be free, or free of writers.
-    Lock { lock: u8, read: bool },
+    /// For a lock to be free, or free of writers; `nest`: lockdep does not look.
+    Lock { lock: u8, read: bool, nest: bool },
     /// For a word to be set.
     Event(u8),
     /// For CPUs to leave the interrupts-off sections they were in.
@@ -205,12 +205,12 @@ impl Machine {
     pub(super) fn set_lock(&self, lock: u8, state: LockState) {
         self.locks[lock as usize].set(state);
         for t in self.others(Set::ForLock) {
-            if let Wait::Lock { lock: l, read } = self.waits_for(t)
+            if let Wait::Lock { lock: l, read, nest } = self.waits_for(t)
                 && l == lock
             {
                 let could = self.sets.get().of(Set::Enabled) >> t & 1 != 0;
                 self.recheck(t);
-                if could && !state.free_for(read) && self.trace.is_on() {
+                if could && !nest && !state.free_for(read) && self.trace.is_on() {
                     // It would have taken the lock, and somebody was faster.
                     self.record(t, self.tasks[t as usize].site.get(), Event::LockContended { lock, read });
                 }
@@ -253,7 +253,7 @@ impl Machine {
         let t = &self.tasks[task as usize];
         match t.wait.get() {
             Wait::Ready => true,
-            Wait::Lock { lock, read } => self.locks[lock as usize].get().free_for(read),
+            Wait::Lock { lock, read, .. } => self.locks[lock as usize].get().free_for(read),
             Wait::Event(word) => self.words[word as usize].get() != 0,
             Wait::Acks => t.acks.get() == 0,
             Wait::NextCall => false,
