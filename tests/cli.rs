@@ -20,7 +20,7 @@ const LOST: &str = "\
 0: load(addr=va8)
 ";
 const LOST_KERNEL: &str = "newest -wp-exclusive";
-const LOST_TITLE: &str = "lost-write in access_user";
+const LOST_TITLE: &str = "lost-write in change_pte_range";
 
 /// A folder of a test's own.
 struct Dir(PathBuf);
@@ -91,7 +91,7 @@ fn violations_replay_with_1_and_what_is_not_met_with_3() {
     dir.file("expect.prog", headers("use-after-recycle in f", "newest"));
     let (code, out, _) = dir.gupfuzz(&["replay", "expect.prog"]);
     assert_eq!(code, 3);
-    has(&out, "not met: expected use-after-recycle in f on newest -wp-exclusive, found lost-write in access_user");
+    has(&out, "not met: expected use-after-recycle in f on newest -wp-exclusive, found lost-write in change_pte_range");
     // On another kernel the file says nothing.
     assert_eq!(dir.gupfuzz(&["replay", "expect.prog", "--kernel", "v6.12"]).0, 0);
     assert_eq!(dir.gupfuzz(&["replay", "expect.prog", "--kernel", LOST_KERNEL]).0, 3);
@@ -105,7 +105,7 @@ fn violations_replay_with_1_and_what_is_not_met_with_3() {
     let (code, out, _) = dir.gupfuzz(&["replay", "missing.prog"]);
     assert_eq!(
         (code, out.lines().last()),
-        (3, Some("not met: expected lost-write in access_user on newest, found silent"))
+        (3, Some("not met: expected lost-write in change_pte_range on newest, found silent"))
     );
 
     for (expect, code) in [("silent", 0), ("cut", 3)] {
@@ -313,7 +313,7 @@ fn json_has_what_the_text_has() {
     assert_eq!((code, lines.len()), (1, 2));
     let report = &lines[0]["report"];
     assert_eq!((&lines[0]["verdict"], &report["title"]), (&LOST_TITLE.into(), &LOST_TITLE.into()));
-    assert_eq!((&report["checker"], &report["place"]["func"]), (&"page_owner".into(), &"access_user".into()));
+    assert_eq!((&report["checker"], &report["place"]["func"]), (&"page_owner".into(), &"change_pte_range".into()));
     let text = dir.gupfuzz(&["replay", "b.prog"]).1;
     for row in report["timeline"]["rows"].as_array().unwrap() {
         has(&text, row["text"].as_str().unwrap());
@@ -343,8 +343,11 @@ fn minimize_writes_a_file_that_speaks_for_itself() {
     );
     let (code, out, err) = dir.gupfuzz(&["minimize", "a.prog"]);
     assert_eq!(code, 1, "{err}");
-    has(&out, "# lost-write in access_user: ");
-    has(&out, "kernel: newest -wp-exclusive\nsilent: newest\nschedule: explicit\nexpect: lost-write in access_user\n");
+    has(&out, "# lost-write in change_pte_range: ");
+    has(
+        &out,
+        "kernel: newest -wp-exclusive\nsilent: newest\nschedule: explicit\nexpect: lost-write in change_pte_range\n",
+    );
     assert!(!out.contains("va20") && !out.contains("2: "), "{out}");
     has(&err, " of 12 calls left after ");
 
@@ -393,7 +396,7 @@ fn bisect_says_which_kernels_have_it() {
     let (code, out, _) = dir.gupfuzz(&["bisect", "expect.prog"]);
     assert_eq!(code, 3);
     has(&out, "newest -wp-exclusive  has it");
-    has(&out, "not met: expected lost-write in access_user on newest, found silent");
+    has(&out, "not met: expected lost-write in change_pte_range on newest, found silent");
 }
 
 #[test]

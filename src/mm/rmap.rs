@@ -244,15 +244,28 @@ async fn rmap_walk_locked(k: &Kernel, page: PageRef, what: Ttu, rwsem: Lock) {
     let mut after = None;
     while let Some((vma, va)) = rmap_walk_next(k, page.pfn, rwsem, after) {
         after = Some(rmap_order(k, &vma));
-        if !try_to_unmap_one(k, page, &vma, va, what).await {
+        let more = match what {
+            Ttu::Unmap => try_to_unmap_one(k, page, &vma, va).await,
+            Ttu::Migrate | Ttu::Split => try_to_migrate_one(k, page, &vma, va, what).await,
+        };
+        if !more {
             break;
         }
     }
 }
 
-/// try_to_unmap_one() and try_to_migrate_one(): takes a page from one area; false: the walk ends.
-async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
+async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8) -> bool {
     enter!(k);
+    unmap_one(k, page, vma, va, Ttu::Unmap).await
+}
+
+async fn try_to_migrate_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
+    enter!(k);
+    unmap_one(k, page, vma, va, what).await
+}
+
+/// Takes a page from one area; false: the walk ends.
+async fn unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
     if what == Ttu::Unmap && k.fixed(Fix::TtuSkipPinned) && folio_maybe_dma_pinned(k, page.pfn).await {
         return true;
     }

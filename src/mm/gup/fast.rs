@@ -152,6 +152,9 @@ async fn gup_fast_pte_range(
             }
             entry = pte_gen(k, ptep);
         }
+        if k.compound_head(page.pfn) != folio.pfn {
+            k.emit(Event::Bug { what: "vm-bug-on-compound-head", pfn: Some(page.pfn) }); // to v5.17
+        }
         if !gup_fast_folio_allowed(folio.pfn, w.flags) {
             gup_put_folio(k, folio, folio, 1, w.flags).await;
             return false;

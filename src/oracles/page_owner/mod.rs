@@ -19,10 +19,15 @@
 //! was replaced meanwhile; file, device and buffer-object memory, whose owner is somebody else;
 //! writes through a mapping that is not plain anonymous memory.
 
+mod fork;
+mod parted;
+
 use super::{Findings, Oracle, Violation};
 use crate::entry::op;
 use crate::limits::{NR_FRAMES, NR_MMS, NR_TASKS, TASK_SIZE};
 use crate::trace::{Event, Owner, Pfn, Pin, Record, UseKind};
+use fork::Fork;
+use parted::Parted;
 
 /// A page of an address space.
 #[derive(Clone, Copy, Default)]
@@ -38,6 +43,7 @@ struct Page {
     pins: u16,
     /// The step of the last write.
     step: u32,
+    parted: Parted,
 }
 
 /// An address space; sets have one bit a page.
@@ -55,18 +61,6 @@ struct Space {
     /// Some of its areas are not for children, so that nobody can say what a child has.
     dontfork: bool,
     fork: Fork,
-}
-
-/// A fork under way, of which an address space is the parent.
-#[derive(Clone, Copy, Default)]
-struct Fork {
-    running: bool,
-    /// Pages that were written since it began, and pages that were copied at once.
-    written: u64,
-    copied: u64,
-    /// The first store that a copy had been made too early for, and a later one that the child sees.
-    lost: Option<(u8, u32)>,
-    torn: Option<(u8, u32)>,
 }
 
 /// GUP references of a frame.
@@ -162,17 +156,8 @@ impl Oracle for PageOwner {
             }
             Event::GupPin { mm, va, pfn, took, kind, write, .. } => {
                 self.got(r.step, mm, (pfn, took));
-                if kind == Pin::Get || !write {
-                    return;
-                }
-                let space = &mut self.spaces[mm as usize];
-                let trusted = space.plain & !space.unstable & !self.running[r.task as usize].disturbed;
-                if trusted >> va & 1 != 0 {
-                    let page = &mut space.pages[va as usize];
-                    let again = space.pinned >> va & 1 != 0 && page.pinned == (pfn, took);
-                    page.pins = if again { page.pins + 1 } else { 1 };
-                    page.pinned = (pfn, took);
-                    space.pinned |= 1 << va;
+                if kind != Pin::Get && write {
+                    self.pin(r, mm, va, (pfn, took));
                 }
             }
             Event::GupUnpin { pfn, took, kind } => {
@@ -182,9 +167,15 @@ impl Oracle for PageOwner {
                     self.unpin((pfn, took));
                 }
             }
-            Event::Map { mm, va, pfn, nr, gen_, anon: true, .. } => {
-                for i in 0..nr as usize {
-                    self.spaces[mm as usize].pages[va as usize + i].home = (pfn.add(i), gen_);
+            Event::Map { mm, va, pfn, nr, gen_, anon: true, write, .. } => {
+                for i in 0..nr {
+                    self.map(mm, va + i, (pfn.add(i.into()), gen_), write);
+                }
+            }
+            Event::Unmap { mm, va, pfn, nr, anon: true, write: true, .. } => {
+                let Space { pages, fork, .. } = &mut self.spaces[mm as usize];
+                for (i, page) in pages[va as usize..][..nr as usize].iter_mut().enumerate() {
+                    page.parted.unmap(pfn.add(i), r.func, fork.running);
                 }
             }
             Event::ForkBegin { parent, .. } => {
@@ -213,7 +204,9 @@ impl PageOwner {
                 "task {} loads {value} from va{va} of mm {mm}, but {} was written there in step {} by way of pfn {}",
                 r.task, page.value, page.step, page.pfn
             );
-            found.add(Violation::new("page_owner", "lost-write", r, message).frame(page.pfn, page.gen_, page.gen_));
+            let by = page.parted.blame(page.pfn).unwrap_or(r.func);
+            let lost = Violation::new("page_owner", "lost-write", r, message).blame(by);
+            found.add(lost.frame(page.pfn, page.gen_, page.gen_));
         }
     }
 
@@ -229,6 +222,28 @@ impl PageOwner {
             (page.value, page.pfn, page.gen_, page.step) = (value, pfn, gen_, step);
         } else {
             space.known &= !(1 << va);
+        }
+    }
+
+    fn map(&mut self, mm: u8, va: u8, frame: (Pfn, u16), write: bool) {
+        let page = &mut self.spaces[mm as usize].pages[va as usize];
+        page.home = frame;
+        if write {
+            page.parted.map(frame.0);
+        }
+    }
+
+    /// A FOLL_PIN for writing.
+    fn pin(&mut self, r: &Record, mm: u8, va: u8, pinned: (Pfn, u16)) {
+        let space = &mut self.spaces[mm as usize];
+        let trusted = space.plain & !space.unstable & !self.running[r.task as usize].disturbed;
+        if trusted >> va & 1 != 0 {
+            let page = &mut space.pages[va as usize];
+            let again = space.pinned >> va & 1 != 0 && page.pinned == pinned;
+            page.pins = if again { page.pins + 1 } else { 1 };
+            page.pinned = pinned;
+            page.parted.pin(pinned.0, r.func, space.fork.running);
+            space.pinned |= 1 << va;
         }
     }
 
@@ -343,20 +358,6 @@ impl PageOwner {
         space.unstable = self.running.iter().filter(|t| t.mm == mm).fold(0, |set, t| set | t.discards);
         if success && discards & disturbed == 0 {
             space.plain |= plain;
-        }
-    }
-}
-
-impl Fork {
-    /// A store to private memory of the parent.
-    fn store(&mut self, step: u32, va: u8) {
-        if !self.running {
-            return;
-        }
-        if self.copied >> va & 1 != 0 {
-            self.lost = self.lost.or(Some((va, step)));
-        } else if self.lost.is_some() {
-            self.torn = self.torn.or(Some((va, step)));
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Events made by hand, and what the oracle says to them.
 
-use super::super::testing::{feed, title};
+use super::super::testing::{feed, record, title};
 use super::*;
 use crate::entry::op_by_name;
 
@@ -21,6 +21,13 @@ fn anon() -> [(u8, Event); 2] {
 fn touch(task: u8, kind: UseKind, pfn: Pfn, value: u8, at: Option<u8>) -> (u8, Event) {
     let (owner, at) = (Owner::Anon(0), at.map(|va| (0, va)));
     (task, Event::Use { kind, pfn, took: 3, now: 3, owner, value, written: 3, at })
+}
+/// An entry of va8 comes or goes.
+fn event_of(pfn: Pfn, write: bool, comes: bool) -> Event {
+    match comes {
+        true => Event::Map { mm: 0, va: 8, pfn, nr: 1, gen_: 3, anon: true, write, special: false },
+        false => Event::Unmap { mm: 0, va: 8, pfn, nr: 1, anon: true, write, special: false },
+    }
 }
 fn store(pfn: Pfn, value: u8) -> (u8, Event) {
     touch(0, UseKind::Store, pfn, value, Some(8))
@@ -112,6 +119,32 @@ fn pinned_dma_is_seen_by_the_owner() {
     assert_eq!(title::<PageOwner>(&[&anon()[..], &seen].concat()), "");
     let again = [pin(Pin::Pin, A), store(A, 1), dma(A, 9), store(A, 2), load(A, 2)];
     assert_eq!(title::<PageOwner>(&[&anon()[..], &again].concat()), "");
+}
+
+#[test]
+fn who_parted_the_owner_from_his_page_is_blamed() {
+    let (took_write, gave_write) = (event_of(A, true, false), event_of(A, true, true));
+    let lost = |between: &[(u8, &'static str, Event)]| {
+        let (mut oracle, mut found) = (PageOwner::default(), Findings::default());
+        oracle.reset();
+        let known = [&anon()[..], &[store(A, 1)]].concat();
+        let after = [store(B, 1), dma(A, 9), load(B, 1)];
+        let events = known.iter().map(|&(t, e)| (t, "f", e)).chain(between.iter().copied());
+        for (step, (task, func, event)) in events.chain(after.iter().map(|&(t, e)| (t, "f", e))).enumerate() {
+            oracle.event(&record(step as u32, task, func, event), &mut found);
+        }
+        found.violation.map(|v| v.title()).unwrap_or_default()
+    };
+    let pin = |func| (0, func, pin(Pin::Pin, A).1);
+    let fork = (2, "fork", Event::ForkBegin { parent: 0, child: 1 });
+    let (gone, back) = ((2, "reclaim", took_write), (2, "fault", gave_write));
+    assert_eq!(lost(&[pin("gup"), gone]), "lost-write in reclaim");
+    assert_eq!(lost(&[pin("gup"), gone, (2, "later", took_write)]), "lost-write in reclaim");
+    assert_eq!(lost(&[pin("gup"), gone, back, (2, "fork", took_write)]), "lost-write in fork");
+    assert_eq!(lost(&[pin("gup"), gone, back]), "lost-write in f");
+    assert_eq!(lost(&[fork, pin("gup"), gone]), "lost-write in gup");
+    assert_eq!(lost(&[fork, gone, pin("gup")]), "lost-write in gup");
+    assert_eq!(lost(&[pin("gup"), fork, gone]), "lost-write in reclaim");
 }
 
 #[test]

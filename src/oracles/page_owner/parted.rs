@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Who parted an owner from the frame that a write of his went to: he is to blame if it is lost.
+//!
+//! That is who took the entry, or its write permission, away from the frame, and it never came back:
+//! reclaim, fork, khugepaged, mprotect.  Of a pin that was taken while a fork ran it is GUP, which
+//! should have given it back.
+
+use crate::trace::{Func, Pfn};
+
+/// One page of an address space.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Parted {
+    from: Option<(Pfn, Func)>,
+    /// Who pinned the page while a fork ran.
+    raced: Option<Func>,
+}
+
+impl Parted {
+    /// A writable entry to the frame goes, or becomes read-only.
+    pub(super) fn unmap(&mut self, pfn: Pfn, by: Func, forking: bool) {
+        if self.from.is_none_or(|(from, _)| from != pfn) {
+            self.from = Some((pfn, self.raced.filter(|_| forking).unwrap_or(by)));
+        }
+    }
+
+    /// A writable entry to the frame comes.
+    pub(super) fn map(&mut self, pfn: Pfn) {
+        self.from = self.from.filter(|(from, _)| *from != pfn);
+    }
+
+    /// The page is pinned for writing.
+    pub(super) fn pin(&mut self, pfn: Pfn, by: Func, forking: bool) {
+        self.raced = forking.then_some(by);
+        if forking && self.from.is_some_and(|(from, _)| from == pfn) {
+            self.from = Some((pfn, by)); // the fork was faster
+        }
+    }
+
+    /// Who parted the owner from the frame.
+    pub(super) fn blame(&self, pfn: Pfn) -> Option<Func> {
+        self.from.filter(|(from, _)| *from == pfn).map(|(_, by)| by)
+    }
+}
