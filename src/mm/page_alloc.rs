@@ -89,6 +89,9 @@ fn prep_new_page(k: &Kernel, pfn: Pfn, order: u8, comp: bool, owner: Owner) -> i
             });
         }
         k.emit(Event::Alloc { pfn, order, gen_, owner });
+        if comp && nr > 1 {
+            k.emit(Event::Compound { pfn, order, whole: true });
+        }
     })
 }
 

@@ -16,6 +16,7 @@ mod parse;
 mod preemption;
 mod shape;
 mod simplification;
+mod substitution;
 mod target;
 mod text;
 mod words;
