@@ -185,7 +185,8 @@ impl PagePin {
                 }
                 if space.apart >> va.0 & 1 != 0
                     && let Some(by) = &page.by
-                    && r.func.name() != "gup_fast_unpin_user_pages" // nobody has got it yet
+                    && r.func.name() != "gup_fast_unpin_user_pages"
+                // nobody has got it yet
                 {
                     let (pfn, gen_) = pinned;
                     let message =
