@@ -83,6 +83,7 @@ impl Machine {
                 wait: Cell::new(Wait::NextCall),
                 acks: Cell::new(0),
                 n: Cell::new(0),
+                since: Cell::new(0),
                 redraws: Cell::new(0),
                 salt: Cell::new(0),
                 call: Cell::new(0),
@@ -122,6 +123,7 @@ impl Machine {
             task.n.set(0);
             task.salt.set(0);
             task.call.set(0);
+            task.since.set(0);
             task.redraws.set(0);
             task.depth.set(0);
         }
