@@ -17,6 +17,7 @@ mod preemption;
 mod shape;
 mod simplification;
 mod substitution;
+mod suspension;
 mod target;
 mod text;
 mod words;
