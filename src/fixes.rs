@@ -101,6 +101,26 @@ fixes! {
         "eb66ae030829 mremap: properly flush TLB before releasing the page",
         "mremap flushes the old address before it drops the page-table lock",
         on "newest";
+    ZapFlushDirty = "zap-flush-dirty", Upstream, (3, 15),
+        "1cf35d47712d mm: split 'tlb_flush_mmu()' into tlb flushing and memory freeing parts",
+        "who took a dirty entry of a file's page away flushes it before the page table's lock goes",
+        on "newest";
+    DelayRmap = "delay-rmap", Upstream, (6, 2),
+        "5df397dec7c4 mm: delay page_remove_rmap() until after the TLB has been flushed",
+        "a page whose dirty entry went counts as mapped until the flush, so that writeback looks for it",
+        on "newest";
+    ReclaimPinAfterUnmap = "reclaim-pin-after-unmap", Upstream, (6, 4),
+        "d824ec2a1546 mm: do not reclaim private data from pinned page",
+        "reclaim looks for pins once a page is unmapped, before it takes its buffers away",
+        on "v6.1";
+    LongtermNoFile = "longterm-no-file", Upstream, (6, 5),
+        "8ac268436e6d mm/gup: disallow FOLL_LONGTERM GUP-nonfast writing to file-backed mappings; a6e79df92e4a the same of GUP-fast",
+        "no pin to write a page for long of a file whose file system is asked before writes",
+        on "v6.1";
+    Ext4WarnNoBuffers = "ext4-warn-no-buffers", Upstream, (5, 18),
+        "cc5095747edf ext4: don't BUG if someone dirty pages without asking ext4 first",
+        "writeback warns of a dirty page without buffers, and does not write it",
+        on "v5.12";
     FreeNonCompound = "free-non-compound", Upstream, (5, 10),
         "e320d3012d25 mm/page_alloc.c: fix freeing non-compound pages",
         "__free_pages frees the rest of a block whose head is still referenced",

@@ -31,6 +31,10 @@ pub const MAX_MAP_COUNT: usize = 16;
 pub const FILE_PAGES: usize = 8;
 /// Slots of each kind of handle.
 pub const NR_HANDLES: usize = 8;
+/// Files on a disk, from file [`FIRST_EXT4_FILE`] on; all others are in shmem.
+pub const NR_EXT4_FILES: usize = 2;
+/// The first file on a disk.
+pub const FIRST_EXT4_FILE: usize = 4;
 /// Direct I/O requests in flight.
 pub const NR_BIOS: usize = 8;
 /// Pages of one direct I/O request, pipe or registered buffer.
@@ -49,7 +53,7 @@ pub const MAX_CALL_DEPTH: usize = 24;
 /// Locks.
 pub const NR_LOCKS: usize = 256;
 /// Words a task can wait for.
-pub const NR_WAIT_WORDS: usize = 64;
+pub const NR_WAIT_WORDS: usize = 80;
 /// Items of deferred work, RCU callbacks.
 pub const NR_WORKS: usize = 64;
 

@@ -20,6 +20,8 @@ const ABI: &[(u8, &str)] = &[
     (11, "devdax_mmap(addr len)"),
     (12, "fork(child)"),
     (13, "reclaim(nr)"),
+    (14, "fsync(file)"),
+    (15, "fallocate(file start len)"),
     (16, "get_user_pages(pins addr len flags)"),
     (17, "pin_user_pages(pins addr len flags)"),
     (18, "unpin_user_pages(pins)"),

@@ -10,7 +10,7 @@ use bitflags::bitflags;
 pub enum HandleKind {
     /// Buffer objects, `b0`.
     Bo,
-    /// Files in shmem, `f0`.
+    /// Files in shmem and on a disk, `f0`.
     File,
     /// Pipes, `p0`.
     Pipe,
@@ -122,7 +122,7 @@ handles! {
     Buf + NewBuf: Buf;
     /// User memory of a GPU.
     Userptr + NewUserptr: Userptr;
-    /// A file, which always exists.
+    /// A file, which always exists: the first ones in shmem, `f4` and `f5` on a disk.
     File: File;
 }
 
@@ -148,6 +148,8 @@ numbers! {
     Len(u8) = ArgKind::Num { min: 1, max: 8 }, |b| b + 1;
     /// A length a file can be truncated to, in pages.
     FileLen(u8) = ArgKind::Num { min: 0, max: FILE_PAGES as u16 }, |b| b;
+    /// A page of a file.
+    FileIndex(u8) = ArgKind::Num { min: 0, max: FILE_PAGES as u16 - 1 }, |b| b;
     /// A byte to store.
     Value(u8) = ArgKind::Num { min: 0, max: 255 }, |b| b;
     /// A block of the disk.

@@ -5,8 +5,9 @@ use super::args::*;
 use super::system::PinSlot;
 use super::{Ret, System};
 use crate::kernel::{Errno, enter};
-use crate::mm::gup::{self, Foll, Pages, unpin_user_pages as unpin};
+use crate::mm::gup::{self, Foll, Pages, unpin_user_page};
 use crate::mm::highmem::use_page;
+use crate::mm::page_writeback::{page_dirty, set_page_dirty_lock};
 use crate::trace::{Access, UseKind, obj};
 
 pub(super) async fn get_user_pages(s: &System, pins: NewPins, addr: Addr, len: Len, flags: GupFlags) -> Ret {
@@ -27,14 +28,15 @@ async fn gup(s: &System, pins: NewPins, addr: Addr, len: Len, flags: GupFlags, f
     }
     super::memory::end_of(addr, len)?;
     let foll = if flags.contains(GupFlags::WRITE) { foll | Foll::WRITE } else { foll };
+    let empty = PinSlot { pages: Pages::default(), pin: foll.pin(), write: foll.contains(Foll::WRITE), users: 0 };
     // The slot is ours from here on, and in use until the pages are in it.
-    slot.set(Some(PinSlot { pages: Pages::default(), pin: foll.pin(), users: 1 }));
+    slot.set(Some(PinSlot { pages: Pages::default(), users: 1, ..empty }));
     let mut pages = Pages::default();
     let ret = match flags.contains(GupFlags::FAST) {
         true => gup::get_user_pages_fast(s, addr.0, len.0, foll, &mut pages).await,
         false => gup::get_user_pages(s, addr.0, len.0, foll, &mut pages).await,
     };
-    slot.set(ret.is_ok().then_some(PinSlot { pages, pin: foll.pin(), users: 0 }));
+    slot.set(ret.is_ok().then_some(PinSlot { pages, ..empty }));
     ret.map(|()| pages.len().into())
 }
 
@@ -52,6 +54,17 @@ fn put_slot(s: &System, pins: Pins) {
     cell.set(Some(PinSlot { users: slot.users - 1, ..slot }));
 }
 
+/// Gives pages back; those that were taken to be written are dirty.
+async fn unpin_user_pages_dirty_lock(s: &System, slot: &PinSlot) {
+    enter!(s);
+    for &page in slot.pages.as_slice() {
+        if slot.write && !page_dirty(s, page.pfn).await {
+            set_page_dirty_lock(s, page.pfn).await;
+        }
+        unpin_user_page(s, page, slot.pin).await;
+    }
+}
+
 pub(super) async fn unpin_user_pages(s: &System, pins: Pins) -> Ret {
     enter!(s);
     let cell = &s.pins[pins.0 as usize];
@@ -60,7 +73,7 @@ pub(super) async fn unpin_user_pages(s: &System, pins: Pins) -> Ret {
         return Err(Errno::EBUSY);
     }
     cell.set(None);
-    unpin(s, &slot.pages, slot.pin).await;
+    unpin_user_pages_dirty_lock(s, &slot).await;
     Ok(slot.pages.len().into())
 }
 
@@ -108,7 +121,7 @@ pub(super) async fn pins_verify(s: &System, pins: Pins) -> Ret {
 pub(super) async fn close_all(s: &System) {
     for pins in &s.pins {
         if let Some(slot) = pins.take() {
-            unpin(s, &slot.pages, slot.pin).await;
+            unpin_user_pages_dirty_lock(s, &slot).await;
         }
     }
 }

@@ -4,8 +4,10 @@
 use super::args::*;
 use super::{Ret, System};
 use crate::fs::dax::{DAX_VM_FLAGS, DevDax};
+use crate::fs::ext4::inode::*;
 use crate::kernel::{Errno, down_write, enter, up_write};
 use crate::limits::*;
+use crate::mm::address_space::mapping_can_writeback;
 use crate::mm::*;
 
 /// The end of `len` pages from `addr`.
@@ -133,7 +135,35 @@ pub(super) async fn reclaim(s: &System, nr: Len) -> Ret {
 
 pub(super) async fn ftruncate(s: &System, file: File, len: FileLen) -> Ret {
     enter!(s);
-    shmem::shmem_truncate(s, file.0, len.0).await;
+    truncate(s, file.0, len.0).await;
+    Ok(0)
+}
+
+/// Sets the size of a file, wherever that is.
+pub(super) async fn truncate(s: &System, file: u8, size: u8) {
+    match mapping_can_writeback(file) {
+        true => ext4_setattr(s, &s.ext4, file, size).await,
+        false => shmem::shmem_truncate(s, file, size).await,
+    }
+}
+
+/// Writes what is dirty of a file to its disk, and waits.
+pub(super) async fn fsync(s: &System, file: File) -> Ret {
+    enter!(s);
+    if mapping_can_writeback(file.0) {
+        ext4_sync_file(s, &s.ext4, file.0).await;
+    }
+    Ok(0)
+}
+
+/// FALLOC_FL_PUNCH_HOLE: pages of a file go, the others stay where they are.
+pub(super) async fn fallocate(s: &System, file: File, start: FileIndex, len: Len) -> Ret {
+    enter!(s);
+    let end = (start.0 + len.0).min(FILE_PAGES as u8);
+    match mapping_can_writeback(file.0) {
+        true => ext4_punch_hole(s, &s.ext4, file.0, start.0, end).await,
+        false => shmem::shmem_fallocate(s, file.0, start.0, end).await,
+    }
     Ok(0)
 }
 

@@ -5,13 +5,14 @@ use crate::dma_buf::DmaBuf;
 use crate::drivers::Gpu;
 use crate::fixes::FixSet;
 use crate::fs::disk::Gendisk;
+use crate::fs::ext4::inode::ext4_fill_super;
+use crate::fs::ext4::page_io::Ext4SbInfo;
 use crate::fs::pipe::PipeInodeInfo;
 use crate::io_uring::IoRingCtx;
 use crate::kernel::Draw;
 use crate::limits::NR_HANDLES;
 use crate::mm::Kernel;
 use crate::mm::gup::Pages;
-use crate::mm::shmem::shmem_truncate;
 use crate::mm::swapfile::try_to_unuse;
 use crate::trace::Pin;
 use crate::ttm::TtmDevice;
@@ -24,6 +25,8 @@ use std::rc::Rc;
 pub(crate) struct PinSlot {
     pub(crate) pages: Pages,
     pub(crate) pin: Pin,
+    /// They were taken to be written.
+    pub(crate) write: bool,
     /// Calls that use them at the moment.
     pub(crate) users: u8,
 }
@@ -33,6 +36,7 @@ pub struct System {
     kernel: Kernel,
     pub(crate) pins: [Cell<Option<PinSlot>>; NR_HANDLES],
     pub(crate) disk: Gendisk,
+    pub(crate) ext4: Rc<Ext4SbInfo>,
     pub(crate) pipes: [PipeInodeInfo; NR_HANDLES],
     pub(crate) uring: IoRingCtx,
     pub(crate) ttm: Rc<TtmDevice>,
@@ -49,10 +53,13 @@ impl Deref for System {
 
 impl System {
     pub(crate) fn new(fixes: FixSet) -> System {
+        let (kernel, ext4) = (Kernel::new(fixes), Rc::new(Ext4SbInfo::default()));
+        ext4_fill_super(&kernel, &ext4);
         System {
-            kernel: Kernel::new(fixes),
+            kernel,
             pins: std::array::from_fn(|_| Cell::new(None)),
             disk: Gendisk::new(),
+            ext4,
             pipes: std::array::from_fn(PipeInodeInfo::new),
             uring: IoRingCtx::new(),
             ttm: Rc::new(TtmDevice::new()),
@@ -66,6 +73,7 @@ impl System {
         self.kernel.reset(fixes, draw);
         self.pins.iter().for_each(|p| p.set(None));
         self.disk.reset();
+        self.ext4.reset();
         self.pipes.iter().for_each(PipeInodeInfo::reset);
         self.uring.reset();
         self.ttm.reset();
@@ -82,7 +90,7 @@ impl System {
         super::ttm::close_all(self).await;
         for file in 0..NR_HANDLES as u8 {
             if self.peek_mapping(file).next().is_some() {
-                shmem_truncate(self, file, 0).await;
+                super::memory::truncate(self, file, 0).await;
             }
         }
         if self.swap.peek_used() > 0 {

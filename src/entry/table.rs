@@ -68,6 +68,8 @@ syscall_table! {
     11 devdax_mmap(addr: Addr, len: Len) = memory::devdax_mmap;
     12 fork(child: Task) = memory::fork;
     13 reclaim(nr: Len) = memory::reclaim;
+    14 fsync(file: File) = memory::fsync;
+    15 fallocate(file: File, start: FileIndex, len: Len) = memory::fallocate;
 
     16 get_user_pages(pins: NewPins, addr: Addr, len: Len, flags: GupFlags) = gup::get_user_pages;
     17 pin_user_pages(pins: NewPins, addr: Addr, len: Len, flags: GupFlags) = gup::pin_user_pages;

@@ -6,6 +6,7 @@
 //! Left out:   the IOMMU: the device reaches any frame (may miss what an IOMMU would catch).
 
 use super::bio::{Bio, bio_endio};
+use super::ext4::page_io::{Ext4SbInfo, ext4_rq};
 use crate::kernel::*;
 use crate::limits::*;
 use crate::mm::highmem::use_page;
@@ -53,12 +54,19 @@ const fn block_of(first: u8, i: usize) -> usize {
 }
 
 /// What the disk does for as long as the machine runs.
-pub(crate) async fn disk_main(k: &Kernel, disk: &Gendisk) {
+pub(crate) async fn disk_main(k: &Kernel, disk: &Gendisk, sb: &Ext4SbInfo) {
     loop {
         let Work { func, arg: slot, .. } = next_request(k).await;
-        if func != WorkFunc::Bio {
-            swap_rq(k, func == WorkFunc::SwapWrite, slot).await;
-            continue;
+        match func {
+            WorkFunc::FileRead | WorkFunc::FileWrite => {
+                ext4_rq(k, sb, func == WorkFunc::FileWrite, slot).await;
+                continue;
+            }
+            WorkFunc::SwapRead | WorkFunc::SwapWrite => {
+                swap_rq(k, func == WorkFunc::SwapWrite, slot).await;
+                continue;
+            }
+            _ => {}
         }
         let bio = disk.bio(slot);
         for (i, &page) in bio.pages.as_slice().iter().enumerate() {

@@ -4,6 +4,7 @@
 use crate::entry::{System, dispatch, op};
 use crate::fs::bio::bio_dirty_fn;
 use crate::fs::disk::disk_main;
+use crate::fs::ext4::inode::ext4_writepages;
 use crate::kernel::*;
 use crate::limits::*;
 use crate::mm::mmap::exec_mmap;
@@ -130,7 +131,7 @@ pub(super) async fn user_task(sys: &System, calls: &Calls<'_>, t: TaskId) {
 
 /// The disk.
 pub(super) async fn disk(sys: &System) {
-    disk_main(sys, &sys.disk).await;
+    disk_main(sys, &sys.disk, &sys.ext4).await;
 }
 
 /// The GPU.
@@ -144,6 +145,7 @@ pub(super) async fn kworker(sys: &System) {
         let work = worker_next(sys).await;
         match work.func {
             WorkFunc::TtmDelayedDelete => ttm_device_delayed_work(sys, &sys.ttm, work.arg).await,
+            WorkFunc::Writeback => ext4_writepages(sys, &sys.ext4, work.arg).await,
             WorkFunc::BioDirty => bio_dirty_fn(sys, &sys.disk, work.arg).await,
             other => unreachable!("{other:?} is no work of the kworker"),
         }

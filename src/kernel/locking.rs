@@ -87,6 +87,10 @@ lock_classes! {
     Userptr("userptr_lock", Sleep, NR_HANDLES);
     /// `notifier_lock`, by driver.
     Notifier("notifier_lock", Sleep, 2);
+    /// `inode->i_rwsem`, by file on the disk.
+    Inode("i_rwsem", Sleep, NR_EXT4_FILES);
+    /// `mapping->invalidate_lock`, by file on the disk.
+    Invalidate("invalidate_lock", Sleep, NR_EXT4_FILES);
     /// `ctx->uring_lock`.
     Uring("uring_lock", Sleep, 1);
 }

@@ -30,8 +30,10 @@ pub(crate) const WORD_SWAP: u8 = WORD_RSRC + NR_HANDLES as u8;
 pub(crate) const WORD_USERPTR: u8 = WORD_SWAP + NR_SWAP as u8;
 /// No range of an address space invalidates anything, by address space.
 pub(crate) const WORD_MMU_NOTIFIER: u8 = WORD_USERPTR + NR_HANDLES as u8;
+/// A page of a file is read from the disk, or written, by file and page.
+pub(crate) const WORD_FILE: u8 = WORD_MMU_NOTIFIER + NR_MMS as u8;
 
-const _: () = assert!(WORD_MMU_NOTIFIER as usize + NR_MMS <= NR_WAIT_WORDS);
+const _: () = assert!(WORD_FILE as usize + NR_EXT4_FILES * FILE_PAGES <= NR_WAIT_WORDS);
 
 /// Sets a word; belongs to the step before it.
 pub(crate) fn wake_up(k: &Machine, word: u8) {

@@ -26,6 +26,12 @@ pub(crate) enum WorkFunc {
     SwapWrite,
     /// A page from the swap device.
     SwapRead,
+    /// A page of a file to the disk (fs/ext4/).
+    FileWrite,
+    /// A page of a file from the disk.
+    FileRead,
+    /// Write a file's dirty pages (fs/ext4/).
+    Writeback,
     /// A job for the GPU.
     Job,
     /// A job for the GPU on user memory.

@@ -6,6 +6,7 @@
 //! Simplified: one anon_vma for all address spaces that descend from one another by fork.
 //! Left out:   zones, memcg, page->lru.
 
+use super::address_space::AddressSpaceOperations;
 pub(crate) use super::mm_struct::*;
 use super::page_alloc::FreeArea;
 pub(crate) use super::page_flags::*;
@@ -17,7 +18,7 @@ use crate::limits::*;
 use crate::trace::Pfn;
 
 use bitflags::bitflags;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -150,11 +151,13 @@ impl Vma {
 }
 
 /// An address_space: the page cache of a file, or the pages of an exporter.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Mapping {
     pages: [Cell<Option<PageRef>>; FILE_PAGES],
     /// i_size in pages.
     size: Cell<u8>,
+    /// What a file system does.
+    a_ops: OnceCell<Rc<dyn AddressSpaceOperations>>,
 }
 
 /// Memory, on top of the machine.
@@ -218,6 +221,17 @@ impl Kernel {
     pub(super) fn next_generation(&self) -> u16 {
         self.generation.set(self.generation.get() + 1);
         self.generation.get()
+    }
+
+    /// A file system tells once what it does for a file.
+    pub(crate) fn set_a_ops(&self, mapping: u8, ops: Rc<dyn AddressSpaceOperations>) {
+        let set = self.mappings[mapping as usize].a_ops.set(ops);
+        assert!(set.is_ok(), "a file is one file system's");
+    }
+
+    /// mapping->a_ops of a file on the disk.
+    pub(crate) fn a_ops(&self, mapping: u8) -> Option<&dyn AddressSpaceOperations> {
+        self.mappings.get(mapping as usize)?.a_ops.get().map(Rc::as_ref)
     }
 
     pub(super) fn mm(&self, mm: u8) -> &Mm {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The memory manager.  Linux: mm/.
 
+pub(crate) mod address_space;
+pub(crate) mod filemap;
 pub(crate) mod fork;
 pub(crate) mod gup;
 pub(crate) mod highmem;
@@ -30,6 +32,7 @@ pub(crate) mod shmem;
 pub(crate) mod swap;
 pub(crate) mod swap_state;
 pub(crate) mod swapfile;
+pub(crate) mod truncate;
 pub(crate) mod uaccess;
 pub(crate) mod vmscan;
 

@@ -2,6 +2,7 @@
 //! Changing protection.  Linux: mm/mprotect.c.
 
 use super::huge_memory::{__split_huge_pmd, change_huge_pmd};
+use super::memory::vma_needs_dirty_tracking;
 use super::mm_types::*;
 use super::mmap::*;
 use super::mmu_gather::flush_tlb_range;
@@ -62,15 +63,16 @@ async fn change_protection(k: &Kernel, vma: &Vma, flags: VmFlags) {
             pmd = pmdp_get_lockless(k, p).await;
         }
         if let Some(table) = pmd.table_nr() {
-            change_pte_range(k, table, from, next, flags).await;
+            change_pte_range(k, vma, table, from, next, flags).await;
         }
     }
     flush_tlb_range(k, vma.mm, vma.start, vma.end).await;
     mmu_notifier_invalidate_range_end(k, &range).await;
 }
 
-async fn change_pte_range(k: &Kernel, table: u8, start: u8, end: u8, flags: VmFlags) {
+async fn change_pte_range(k: &Kernel, vma: &Vma, table: u8, start: u8, end: u8, flags: VmFlags) {
     enter!(k);
+    let tracked = vma_needs_dirty_tracking(k, vma);
     spin_lock(k, ptl(table)).await;
     for va in start..end {
         let p = PtePtr::of(k, table, va);
@@ -80,7 +82,7 @@ async fn change_pte_range(k: &Kernel, table: u8, start: u8, end: u8, flags: VmFl
             continue;
         }
         let new = |pte: Pte| {
-            let write = flags.contains(VmFlags::WRITE) && can_change_pte_writable(k, pte, flags);
+            let write = flags.contains(VmFlags::WRITE) && can_change_pte_writable(k, pte, flags, tracked);
             pte.mkaccessible(flags.contains(VmFlags::READ)).mkwrite(write)
         };
         if new(old) != old {
@@ -97,11 +99,15 @@ async fn change_nonpresent_pte(k: &Kernel, p: PtePtr, old: Pte) {
     }
 }
 
-/// Whether an entry may become writable without a fault: shared, or a dirty exclusive page.
+/// Whether an entry may become writable without a fault: shared, and dirty if the file system must be asked
+/// otherwise; or of a dirty exclusive page.
 ///
 /// The latter came in v6.0 (64fe24a3e05e), exclusive pages in v5.19.  In between a store faulted and
 /// went on using the same page: no verdict differs, and no release that one can name lies there.
-fn can_change_pte_writable(k: &Kernel, pte: Pte, flags: VmFlags) -> bool {
+fn can_change_pte_writable(k: &Kernel, pte: Pte, flags: VmFlags, tracked: bool) -> bool {
+    if tracked {
+        return pte.dirty();
+    }
     let pfn = pte.pfn();
     let exclusive = pfn.valid() && !pte.special() && k.page_anon_exclusive(pfn);
     flags.contains(VmFlags::SHARED) || (k.fixed(Fix::WpReuseExclusive) && exclusive && pte.dirty())

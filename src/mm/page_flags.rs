@@ -167,7 +167,6 @@ impl Kernel {
     pub(crate) fn folio_test_dirty(&self, pfn: Pfn) -> bool {
         self.folio_test(pfn, PageFlags::DIRTY)
     }
-
     /// SetPageDirty(), ClearPageDirty().
     pub(crate) fn folio_assign_dirty(&self, pfn: Pfn, dirty: bool) {
         self.folio_assign(pfn, PageFlags::DIRTY, dirty);
@@ -334,17 +333,21 @@ impl Kernel {
         self.assert_held(folio_lock(self.compound_head(pfn)));
         self.frames[pfn.index()].mapping.get()
     }
-
+    /// folio->mapping, as whoever only has a reference sees it.
+    pub(crate) fn folio_mapping_lockless(&self, pfn: Pfn) -> u8 {
+        self.lockless(pfn, Access::Read).mapping.get()
+    }
     /// page->index; the page is locked.
     pub(crate) fn folio_index(&self, pfn: Pfn) -> u8 {
         self.assert_held(folio_lock(self.compound_head(pfn)));
         self.frames[pfn.index()].index.get()
     }
-
-    /// A page enters the page cache of `mapping`, or leaves it; i_pages is held.
-    pub(crate) fn set_folio_mapping(&self, pfn: Pfn, mapping: u8, cached: bool) {
+    /// A page enters the page cache of `mapping` as page `index`, or leaves it; i_pages is held.
+    pub(crate) fn set_folio_mapping(&self, pfn: Pfn, mapping: u8, index: Option<u8>) {
         self.assert_held(i_pages(mapping));
-        self.frames[pfn.index()].mapping.set(if cached { mapping } else { NO_MAPPING });
+        let frame = &self.frames[pfn.index()];
+        frame.mapping.set(if index.is_some() { mapping } else { NO_MAPPING });
+        frame.index.set(index.unwrap_or(frame.index.get()));
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn folio_ref_add(k: &Kernel, pfn: Pfn, refs: i32) -> impl Future<Outp
 }
 
 /// Adds references in the present step.
-pub(super) fn add(k: &Kernel, head: Pfn, refs: i32) {
+pub(crate) fn add(k: &Kernel, head: Pfn, refs: i32) {
     let refcount = k.page_ref_add(head, refs);
     k.emit(Event::Get { pfn: head, refs, refcount });
 }

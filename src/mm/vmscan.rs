@@ -145,8 +145,18 @@ async fn shrink_folio(k: &Kernel, page: PageRef) -> Shrunk {
             return Shrunk::Activate;
         }
     }
+    // Nobody can pin it any more; since v6.4.
+    if k.fixed(Fix::ReclaimPinAfterUnmap) && folio_maybe_dma_pinned(k, pfn).await {
+        return Shrunk::Activate;
+    }
     if test(k, pfn, PageFlags::DIRTY).await {
-        return pageout(k, page).await;
+        return match k.folio_test_anon(pfn) {
+            true => pageout(k, page).await,
+            false => Shrunk::Activate, // the flusher writes files
+        };
+    }
+    if test(k, pfn, PageFlags::PRIVATE).await && !filemap_release_folio(k, page).await {
+        return Shrunk::Activate;
     }
     match remove_mapping(k, page).await {
         true => {
@@ -185,10 +195,22 @@ async fn pageout(k: &Kernel, page: PageRef) -> Shrunk {
     Shrunk::Unlocked // under writeback: another time
 }
 
+/// Asks the file system for a page's buffers.
+async fn filemap_release_folio(k: &Kernel, page: PageRef) -> bool {
+    enter!(k);
+    match k.a_ops(k.folio_mapping(page.pfn)) {
+        Some(ops) => ops.release_folio(k, page).await,
+        None => false,
+    }
+}
+
 /// Takes a clean page from whoever finds it, if nobody references it.  Linux: __remove_mapping().
 async fn remove_mapping(k: &Kernel, page: PageRef) -> bool {
     enter!(k);
     let pfn = page.pfn;
+    if !k.folio_test_anon(pfn) {
+        return remove_file_mapping(k, page).await;
+    }
     if !test(k, pfn, PageFlags::SWAPCACHE).await {
         // Lazily freed: ours is the last reference, or somebody has one.
         let freeze = || !k.folio_test(pfn, PageFlags::SWAPBACKED) && freeze_clean(k, pfn, 1);
@@ -203,6 +225,22 @@ async fn remove_mapping(k: &Kernel, page: PageRef) -> bool {
         put_swap_page(k, slot).await;
     }
     removed.is_some()
+}
+
+/// As [`remove_mapping`], of a page of a file.
+async fn remove_file_mapping(k: &Kernel, page: PageRef) -> bool {
+    let (pfn, mapping) = (page.pfn, k.folio_mapping(page.pfn));
+    if mapping == NO_MAPPING {
+        return false; // truncated: whoever still holds it frees it
+    }
+    spin_lock(k, i_pages(mapping)).await;
+    let removed = k.step(obj::page(pfn, 1), Access::Write, || freeze_clean(k, pfn, 2)).await;
+    if removed {
+        k.xa_store(mapping, k.folio_index(pfn), None);
+        k.set_folio_mapping(pfn, mapping, None);
+    }
+    spin_unlock(k, i_pages(mapping));
+    removed
 }
 
 /// Takes the reference count from `refs` to 0, unless there are more, or the page is dirty.

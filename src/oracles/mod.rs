@@ -9,6 +9,7 @@
 //! Shadows are arrays of fixed size: an event allocates nothing unless it is a violation.
 
 mod debug_vm;
+mod fs_dirty;
 mod hung_task;
 mod kasan;
 mod kmemleak;
@@ -124,6 +125,9 @@ oracles! {
     page_pin: PagePin,
         "a pinned page and its mapping that came apart although its owner did nothing",
         "corpus/stories/reclaim_takes_a_pinned_page.prog";
+    fs_dirty: FsDirty,
+        "a page of a file that gets dirty and its file system was not asked",
+        "corpus/regress/reclaim-pin-after-unmap.prog";
     tlb_check: TlbCheck,
         "a frame given away while a CPU still has a translation to it",
         "corpus/regress/mremap-flush.prog";

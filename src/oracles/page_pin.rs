@@ -185,8 +185,6 @@ impl PagePin {
                 }
                 if space.apart >> va.0 & 1 != 0
                     && let Some(by) = &page.by
-                    && r.func.name() != "gup_fast_unpin_user_pages"
-                // nobody has got it yet
                 {
                     let (pfn, gen_) = pinned;
                     let message =
@@ -217,9 +215,9 @@ fn call(nr: u8, args: [u8; 5]) -> Call {
         (_, Some(0 | 7)) => Call::Owner,
         (_, Some(5 | 6)) | ("reclaim", _) => Call::Kernel,
         (_, Some(_)) => Call::Process,
-        ("munmap" | "mmap" | "mremap" | "execve" | "ftruncate", _) => Call::Owner,
+        ("munmap" | "mmap" | "mremap" | "execve" | "ftruncate" | "fallocate", _) => Call::Owner,
         (name, _) if ["ttm_", "dma_buf_", "gpu_", "devdax_"].iter().any(|room| name.starts_with(room)) => Call::Owner,
-        (name, _) if ["load", "store", "fork", "mprotect"].contains(&name) => Call::Process,
+        (name, _) if ["load", "store", "fork", "mprotect", "fsync"].contains(&name) => Call::Process,
         (name, _)
             if ["pin", "get_user", "unpin", "dio_", "vmsplice", "io_uring_", "userptr_"]
                 .iter()
@@ -299,17 +297,6 @@ mod tests {
         // Before its own range ends, whoever else's does.
         let events = [map(0, P, true), pin(Pin::Pin), begin(2, "reclaim", [0; 5]), unmap(2), done(3, Notify::Clear)];
         assert_eq!(then(events.into(), &[unpin(Pin::Pin)]), "");
-    }
-
-    #[test]
-    fn what_gup_fast_takes_back_was_nobodys() {
-        let events = taken("fork", [0; 5], Notify::Clear);
-        for (by, title) in [("gup_fast_unpin_user_pages", ""), ("unpin_user_page", "pinned-page-unmapped in f")] {
-            let (mut oracle, mut found) = (PagePin::default(), Findings::default());
-            events.iter().for_each(|&(task, event)| oracle.event(&record(1, task, "f", event), &mut found));
-            oracle.event(&record(2, 1, by, unpin(Pin::Pin).1), &mut found);
-            assert_eq!(found.violation.map(|v| v.title()).unwrap_or_default(), title, "{by}");
-        }
     }
 
     #[test]

@@ -133,10 +133,8 @@ pub enum Event {
     Get { pfn: Pfn, refs: i32, refcount: i32 },
     /// References are dropped; `refcount`: what is left.
     Put { pfn: Pfn, refs: i32, refcount: i32 },
-    /// The page is mapped once more, or once less; `entire`: all of a compound page, by a leaf.
-    Mapcount { pfn: Pfn, delta: i32, mapcount: i32, entire: bool },
-    /// The block is one compound page from here on (`whole`), or each of its pages is one again.
-    Compound { pfn: Pfn, order: u8, whole: bool },
+    /// The page is mapped once more, or once less.
+    Mapcount { pfn: Pfn, delta: i32, mapcount: i32 },
     /// GUP hands out the page behind `va`, of which it took generation `took`; `entry`: the generation
     /// that the entry it went by was made for.
     GupPin { mm: u8, va: u8, pfn: Pfn, took: u16, entry: u16, kind: Pin, write: bool },
@@ -147,6 +145,13 @@ pub enum Event {
     Use { kind: UseKind, pfn: Pfn, took: u16, now: u16, owner: Owner, value: u8, written: u16, at: Option<(u8, u8)> },
     /// The kernel fills a page it owns: zeroes or a copy.
     Fill { pfn: Pfn, value: u8, gen_: u16 },
+
+    /// The file system is asked: somebody is about to write to a page of a file by a shared mapping.
+    PageMkwrite { pfn: Pfn },
+    /// A page of a file on a disk gets dirty; `buffers`: the file system has some for it.
+    PageDirty { pfn: Pfn, buffers: bool },
+    /// A page of a file is clean, and mapped without write permission, as it is about to be written.
+    PageClean { pfn: Pfn },
 
     /// An entry now maps `nr` frames from `pfn` at `va`.
     Map { mm: u8, va: u8, pfn: Pfn, nr: u8, gen_: u16, anon: bool, write: bool, special: bool },

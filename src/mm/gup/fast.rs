@@ -8,6 +8,7 @@
 
 use super::*;
 use crate::kernel::{irqs_disabled, local_irq_restore, local_irq_save};
+use crate::mm::address_space::mapping_can_writeback;
 use crate::mm::memremap::{get_dev_pagemap, is_zone_device_page};
 use crate::mm::pgtable::*;
 use crate::mm::swap::folio_put_refs;
@@ -155,7 +156,7 @@ async fn gup_fast_pte_range(
         if k.compound_head(page.pfn) != folio.pfn {
             k.emit(Event::Bug { what: "vm-bug-on-compound-head", pfn: Some(page.pfn) }); // to v5.17
         }
-        if !gup_fast_folio_allowed(folio.pfn, w.flags) {
+        if !gup_fast_folio_allowed(k, folio.pfn, w.flags).await {
             gup_put_folio(k, folio, folio, 1, w.flags).await;
             return false;
         }
@@ -221,8 +222,18 @@ fn pfn_has_page(k: &Kernel, pfn: Pfn) -> bool {
 
 /// Whether a page may be pinned without a look at its area: to write it for long, not one of a file
 /// other than shmem, and so none of the dax device.
-fn gup_fast_folio_allowed(folio: Pfn, flags: Foll) -> bool {
-    !flags.contains(Foll::PIN | Foll::LONGTERM | Foll::WRITE) || !is_zone_device_page(folio)
+async fn gup_fast_folio_allowed(k: &Kernel, folio: Pfn, flags: Foll) -> bool {
+    if !flags.contains(Foll::LONGTERM_WRITE) {
+        return true;
+    }
+    if is_zone_device_page(folio) {
+        return false;
+    }
+    if !k.fixed(Fix::LongtermNoFile) || k.folio_test_anon(folio) {
+        return true;
+    }
+    let mapping = k.step(obj::page(folio, 1), Access::Read, || k.folio_mapping_lockless(folio)).await;
+    mapping != NO_MAPPING && !mapping_can_writeback(mapping)
 }
 
 /// Takes `refs` references of the head of a page, unless it has none, and looks whether it still is

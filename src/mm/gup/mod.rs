@@ -36,6 +36,8 @@ bitflags! {
         const PIN = 4;
         /// FOLL_LONGTERM.
         const LONGTERM = 8;
+        /// To write it for as long as one likes.
+        const LONGTERM_WRITE = Foll::PIN.bits() | Foll::WRITE.bits() | Foll::LONGTERM.bits();
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::kernel::{down_read, spin_lock, spin_unlock, up_read};
-use crate::mm::memory::{handle_mm_fault, vm_normal_page};
+use crate::mm::memory::{handle_mm_fault, vm_normal_page, vma_needs_dirty_tracking};
 use crate::mm::memremap::get_dev_pagemap;
 use crate::mm::mmap::find_vma;
 use crate::mm::pgtable::*;
@@ -42,7 +42,7 @@ async fn __get_user_pages(k: &Kernel, mm: u8, start: u8, nr: u8, flags: Foll, pa
 }
 
 async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef, u16), Errno> {
-    check_vma_flags(vma, flags)?;
+    check_vma_flags(k, vma, flags)?;
     loop {
         let unshare = match follow_page_mask(k, vma, va, flags).await {
             Ok(Some(page)) => return Ok(page),
@@ -55,7 +55,10 @@ async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef,
     }
 }
 
-fn check_vma_flags(vma: &Vma, flags: Foll) -> Result<(), Errno> {
+fn check_vma_flags(k: &Kernel, vma: &Vma, flags: Foll) -> Result<(), Errno> {
+    if flags.contains(Foll::LONGTERM_WRITE) && k.fixed(Fix::LongtermNoFile) && vma_needs_dirty_tracking(k, vma) {
+        return Err(Errno::EFAULT); // writable_file_mapping_allowed()
+    }
     let need = if flags.contains(Foll::WRITE) { VmFlags::WRITE } else { VmFlags::READ };
     match vma.flags.intersects(VmFlags::IO | VmFlags::PFNMAP) || !vma.flags.contains(need) {
         true => Err(Errno::EFAULT),

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Page faults: anonymous memory, files, copy on write.
 
+use super::shared::*;
 use super::swapin::do_swap_page;
 use super::{add_mm_counter, pte_alloc, vm_normal_page};
 use crate::fixes::Fix;
 use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock, trylock};
+use crate::mm::filemap::filemap_fault;
 use crate::mm::highmem::copy_user_highpage;
 use crate::mm::huge_memory::*;
 use crate::mm::mm_types::*;
@@ -134,6 +136,7 @@ async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     }
     let fault = match &vma.ops {
         Some(ops) => ops.fault(k, vma, vmf).await,
+        None if k.a_ops(vma.mapping).is_some() => filemap_fault(k, vma.mapping, vmf.pgoff).await,
         None => shmem_fault(k, vma.mapping, vmf.pgoff).await,
     };
     let VmFault::Page(page) = fault else {
@@ -142,12 +145,21 @@ async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     // Truncation takes the page lock too: what is locked and still in the file stays until it is mapped.
     let head = k.compound_head(page.pfn);
     mutex_lock(k, folio_lock(head)).await;
-    let truncated = vma.ops.is_none() && k.folio_mapping(page.pfn) != vma.mapping;
+    let mut truncated = vma.ops.is_none() && k.folio_mapping(page.pfn) != vma.mapping;
+    let mkwrite = vmf.write && !truncated && vma_needs_dirty_tracking(k, vma);
+    if mkwrite {
+        mutex_unlock(k, folio_lock(head));
+        truncated = !do_page_mkwrite(k, vma, page).await;
+    }
     let ret = match truncated {
         true => VmFault::NoPage,
         false => finish_fault(k, vma, vmf, page, cow).await,
     };
-    mutex_unlock(k, folio_lock(head));
+    if mkwrite && !truncated && ret == VmFault::NoPage {
+        fault_dirty_shared_page(k, page).await;
+    } else if !mkwrite || !truncated {
+        mutex_unlock(k, folio_lock(head));
+    }
     if truncated || cow || ret == VmFault::Oom {
         put_page(k, page).await;
     }
@@ -194,6 +206,9 @@ pub(super) async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> Vm
     if ptep_get(k, p) != orig {
         spin_unlock(k, ptl(table));
         return VmFault::NoPage;
+    }
+    if vma_needs_dirty_tracking(k, vma) {
+        return wp_page_shared(k, vma, vmf, p, orig).await;
     }
     let page = vm_normal_page(k, vma, orig);
     let reuse = match page {

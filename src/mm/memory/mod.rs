@@ -4,12 +4,14 @@
 mod copy;
 mod fault;
 mod insert;
+mod shared;
 mod swapin;
 mod zap;
 
 pub(crate) use copy::*;
 pub(crate) use fault::handle_mm_fault;
 pub(crate) use insert::*;
+pub(crate) use shared::vma_needs_dirty_tracking;
 pub(crate) use zap::*;
 
 use super::mm_types::*;

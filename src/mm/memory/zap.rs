@@ -53,12 +53,14 @@ pub(crate) async fn unmap_page_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma,
 ///   3. unlock, no flush yet                                    clean as it will ever be
 /// ```
 ///
-/// So who cleared a dirty pte of a file's page flushes before ptl goes.
+/// So who cleared a dirty pte of a file's page flushes before ptl goes, and counts the page as mapped until
+/// then (since v6.2): what nobody maps, writeback does not look for.
 async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, range: Range<u8>, details: Zap) {
     enter!(k);
     let Range { start: mut va, end } = range;
     while va < end {
         let mut force_flush = false;
+        let mut delayed = [None; PTRS_PER_PTE];
         spin_lock(k, ptl(table)).await;
         while va < end {
             let p = PtePtr::of(k, table, va);
@@ -76,12 +78,17 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, ra
             let Some(pfn) = vm_normal_page(k, vma, pte) else {
                 continue; // a pfn mapping: nobody holds a reference
             };
+            let mut delay_rmap = false;
             if pte.dirty() && !k.folio_test_anon(pfn) {
                 set_page_dirty(k, k.compound_head(pfn)).await;
-                force_flush = true;
+                force_flush |= k.fixed(Fix::ZapFlushDirty);
+                delay_rmap = k.fixed(Fix::ZapFlushDirty) && k.fixed(Fix::DelayRmap);
             }
             add_mm_counter(k, vma.mm, pfn, -1);
-            page_remove_rmap(k, pfn).await;
+            match delay_rmap {
+                true => delayed[p.i as usize] = Some(pfn),
+                false => page_remove_rmap(k, pfn).await,
+            }
             if tlb.remove_page(PageRef { pfn, gen_ }) {
                 force_flush = true;
                 break;
@@ -89,6 +96,9 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, ra
         }
         if force_flush {
             tlb_flush_mmu_tlbonly(k, tlb).await;
+            for pfn in delayed.into_iter().flatten() {
+                page_remove_rmap(k, pfn).await; // tlb_flush_rmaps()
+            }
         }
         spin_unlock(k, ptl(table));
         if force_flush {
