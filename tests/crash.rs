@@ -105,6 +105,22 @@ fn equal_titles_are_equal_crashes_and_different_ones_differ() {
     assert!(known.len() > 20 && known.len() == states.len());
 }
 
+#[test]
+fn titles_name_who_frees_a_page() {
+    let titles: Vec<String> = crashes().iter().map(|(v, _)| v.title()).collect();
+    // Bugs of their own, which one free would show.
+    for title in [
+        "page-table-check-free in ttm_bo_pipeline_gutting",
+        "page-table-check-free in ttm_bo_move_memcpy",
+        "page-table-check-free in ttm_tt_swapout",
+    ] {
+        assert!(titles.iter().any(|t| t == title), "{title} is not in {titles:#?}");
+    }
+    for func in ["free_the_page", "__free_pages", "alloc_pages", "put_page", "ttm_pool_free", "ttm_tt_unpopulate"] {
+        assert!(titles.iter().all(|t| !t.ends_with(&format!(" in {func}"))), "{func} acts for its caller");
+    }
+}
+
 static STACK: Mutex<String> = Mutex::new(String::new());
 
 #[test]

@@ -74,6 +74,37 @@ fn count(records: &[Record], end: usize, pfn: Pfn) -> (i32, i32, i32, Owner, u16
     (refcount, mapcount.sum(), pins.sum(), owner, generation as u16)
 }
 
+/// What dump_page() says of a page of a compound one.
+struct Folio {
+    refcount: i32,
+    mapcount: i32,
+    line: String,
+}
+
+fn folio(records: &[Record], pfn: Pfn) -> Option<Folio> {
+    let holds = |first: Pfn, order: u8| first.0 <= pfn.0 && pfn.0 < first.0 + (1 << order);
+    let turns = |e: &Event| match *e {
+        Event::Compound { pfn, order, .. } | Event::Free { pfn, order, .. } => holds(pfn, order),
+        _ => false,
+    };
+    let last = records.iter().rfind(|r| turns(&r.event))?;
+    let Event::Compound { pfn: head, order, whole: true } = last.event else { return None };
+    let counts = |page: Pfn| count(records, records.len(), page);
+    let pages = || (head.0..head.0 + (1 << order)).map(Pfn);
+    let leaves = |e: &Event| match *e {
+        Event::Mapcount { pfn, delta, entire: true, .. } if pfn == head => delta,
+        _ => 0,
+    };
+    let entire: i32 = records.iter().map(|r| leaves(&r.event)).sum();
+    let own = |page: Pfn| counts(page).1 - if page == head { entire } else { 0 };
+    let (mapped, pins) =
+        (pages().filter(|page| own(*page) > 0).count(), pages().map(|page| counts(page).2).sum::<i32>());
+    let all = pages().map(own).sum::<i32>() + entire;
+    let line =
+        format!("head: order:{order} mapcount:{all} entire_mapcount:{entire} nr_pages_mapped:{mapped} pincount:{pins}");
+    Some(Folio { refcount: counts(head).0, mapcount: own(pfn) + entire, line })
+}
+
 /// The record of the violation, and how many records count until then.
 fn place(run: &Replay) -> (usize, usize) {
     let v = run.outcome.violation().unwrap();
@@ -97,7 +128,13 @@ fn check_dump(report: &Report, run: &Replay, name: &str) -> bool {
         assert!(report.page.iter().all(|line| !line.contains("refcount")), "{name}");
         return false;
     };
-    let (refcount, mapcount, ..) = count(&run.records, place(run).1, pfn);
+    let (mut refcount, mut mapcount, ..) = count(&run.records, place(run).1, pfn);
+    let folio = folio(&run.records[..place(run).1], pfn);
+    if let Some(folio) = &folio {
+        (refcount, mapcount) = (folio.refcount, folio.mapcount);
+    }
+    let heads: Vec<_> = report.page.iter().filter(|line| line.starts_with("head: ")).cloned().collect();
+    assert_eq!(heads, folio.map(|folio| folio.line).into_iter().collect::<Vec<_>>(), "{name}");
     let line = &report.page[0];
     let numbers = ["refcount:", "mapcount:", "pfn:"].map(|what| number(line, what));
     assert_eq!(numbers, [Some(refcount.into()), Some(mapcount.into()), Some(pfn.0.into())], "{name}: {line}");
@@ -169,7 +206,7 @@ fn check_story(story: &Story, run: &Replay, end: usize, name: &str) {
 
 #[test]
 fn every_number_is_true() {
-    let (mut fired, mut dumps, mut counts) = (0, 0, 0);
+    let (mut fired, mut dumps, mut counts, mut folios) = (0, 0, 0, 0);
     for (path, kernel, run) in corpus() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let story = story(&run, &kernel, name, None);
@@ -180,6 +217,7 @@ fn every_number_is_true() {
         };
         fired += 1;
         dumps += usize::from(check_dump(&report, &run, name));
+        folios += report.page.iter().filter(|line| line.starts_with("head: ")).count();
         counts += check_timeline(&report, &run, name);
         check_origins(&report, &run, name);
         check_story(&story, &run, place(&run).1, name);
@@ -187,6 +225,7 @@ fn every_number_is_true() {
         assert!(here <= 1, "{name}: one step gives it away");
         assert_eq!(story.report.unwrap().to_string(), report.to_string(), "{name}");
     }
+    assert!(folios > 0);
     println!("{fired} violations, {dumps} page dumps, {counts} counts in timelines");
     assert!(fired > 40 && dumps > 30 && counts > 30);
 }

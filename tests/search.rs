@@ -34,7 +34,7 @@ fn easy_bugs_are_found_at_once() {
     for (kernel, title) in [
         ("v5.12", "use-after-recycle"),
         ("newest +ttm-open-no-ref", "refcount-underflow in ttm_bo_put"),
-        ("newest +ttm-swapout-no-unmap", "page-table-check-free in free_the_page"),
+        ("newest +ttm-swapout-no-unmap", "page-table-check-free in ttm_tt_swapout"),
         ("newest -shmem-helper-no-cow", "bug-on-pfnmap-cow in vmf_insert_pfn_prot"),
     ] {
         let found = (1..=2).filter_map(|seed| programs_to_bug(&TARGETS[0], kernel, title, seed, 20_000)).count();

@@ -17,9 +17,11 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 
 /// Of 256 programs, those that are new from the ground up.
-const FRESH: u8 = 77;
+const FRESH: u8 = 128;
 /// Of 256 changed programs, those that are spliced with another.
 const SPLICED: u8 = 40;
+/// Records of a changed program.
+const LONG: usize = 32;
 /// Executed interleavings without anything new after which a search begins again, at first.
 const PATIENCE: u64 = 20_000;
 /// How often it doubles.
@@ -136,6 +138,17 @@ impl Campaign {
             splice(&mut self.prog, self.corpus.other(&mut self.rng), &mut self.rng);
         }
         mutate(&mut self.prog, &mut self.rng, &self.generator);
+        self.shorten();
+    }
+
+    /// What is inserted adds up, and a long program costs as much as several short ones.
+    fn shorten(&mut self) {
+        let records = &mut self.prog.records;
+        if records.len() > LONG {
+            let surplus = records.len() - LONG;
+            let at = self.rng.usize(0..=LONG);
+            records.drain(at..at + surplus);
+        }
     }
 
     /// Forgets what the search has settled on.

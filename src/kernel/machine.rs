@@ -83,6 +83,7 @@ impl Machine {
                 wait: Cell::new(Wait::NextCall),
                 acks: Cell::new(0),
                 n: Cell::new(0),
+                since: Cell::new(0),
                 redraws: Cell::new(0),
                 salt: Cell::new(0),
                 call: Cell::new(0),
@@ -122,6 +123,7 @@ impl Machine {
             task.n.set(0);
             task.salt.set(0);
             task.call.set(0);
+            task.since.set(0);
             task.redraws.set(0);
             task.depth.set(0);
         }
@@ -183,7 +185,12 @@ impl Machine {
 
     #[inline(never)]
     pub(super) fn record(&self, task: TaskId, site: Site, event: Event) {
-        self.trace.push(Record { step: self.steps.get(), task, func: self.func(task), site, event });
+        // A step belongs to the function that takes it, all else to the one that is to blame for it.
+        let func = match event {
+            Event::Step { .. } => self.func(task),
+            _ => self.blamed(task),
+        };
+        self.trace.push(Record { step: self.steps.get(), task, func, site, event });
         if self.trace.keeps() {
             self.trace.push_stack(self.stack(task));
         }
@@ -196,6 +203,20 @@ impl Machine {
         match t.depth.get() {
             0 => Func::IDLE,
             depth => t.stack[(depth as usize - 1).min(MAX_CALL_DEPTH - 1)].get(),
+        }
+    }
+
+    /// The innermost one that does not act for its caller; if all do, the outermost.
+    #[inline]
+    fn blamed(&self, task: TaskId) -> Func {
+        let t = &self.tasks[task as usize];
+        let mut depth = (t.depth.get() as usize).min(MAX_CALL_DEPTH);
+        while depth > 1 && t.stack[depth - 1].get().0.for_caller {
+            depth -= 1;
+        }
+        match depth {
+            0 => Func::IDLE,
+            depth => t.stack[depth - 1].get(),
         }
     }
 

@@ -28,14 +28,24 @@ pub(crate) use step::Touch;
 pub(crate) use wait::*;
 pub(crate) use workqueue::*;
 
-/// Names the modelled function for call traces: first statement of its body.
+/// Names the modelled function for call traces: first statement of its body.  With `for_caller`, what
+/// goes wrong in it is its caller's doing ([`crate::trace::FuncDesc::for_caller`]).
 macro_rules! enter {
     ($k:expr) => {
+        $crate::kernel::enter!($k, false);
+    };
+    ($k:expr, for_caller) => {
+        $crate::kernel::enter!($k, true);
+    };
+    ($k:expr, $for_caller:literal) => {
         fn here() -> &'static str {
             std::any::type_name_of_val(&here)
         }
-        static FUNC: $crate::trace::FuncDesc =
-            $crate::trace::FuncDesc { path: $crate::trace::FuncPath::Item(here), site: $crate::trace::Site::here() };
+        static FUNC: $crate::trace::FuncDesc = $crate::trace::FuncDesc {
+            path: $crate::trace::FuncPath::Item(here),
+            site: $crate::trace::Site::here(),
+            for_caller: $for_caller,
+        };
         let _entered = $crate::kernel::Entered::new($k, $crate::trace::Func(&FUNC));
     };
 }

@@ -27,7 +27,7 @@ pub(crate) enum Wait {
 /// Where priorities of pending accesses come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Draw {
-    /// From a hash of seed, call and access: partial order sampling.
+    /// From a hash of seed, call and access: partial order sampling, with the patience of the seed.
     Pos { seed: u32 },
     /// Nobody asks for them.
     None,
@@ -50,7 +50,9 @@ pub(super) struct Task {
     pub(super) acks: Cell<u16>,
     /// Number of the next access in its call; the pending one is the one before.
     pub(super) n: Cell<u16>,
-    /// How often the pending access was drawn again.
+    /// The access whose draw still holds: the pending one, or one before.
+    pub(super) since: Cell<u16>,
+    /// How often something conflicted with what was pending since then.
     pub(super) redraws: Cell<u16>,
     /// What distinguishes the draws of this call: its salt, operation and task.
     pub(super) salt: Cell<u32>,
@@ -124,10 +126,13 @@ impl Machine {
         t.site.set(site);
         t.touch.set(*touch);
         t.wait.set(wait);
-        t.redraws.set(0);
-        t.n.set(t.n.get() + 1);
+        let n = t.n.replace(t.n.get() + 1);
+        if n == 0 || self.lets_go(t, n, 0) || self.overriding(t, n).is_some() {
+            t.since.set(n);
+            t.redraws.set(0);
+            self.drawn.set(self.drawn.get() & !(1 << task));
+        }
         self.signatures[task as usize].set(0);
-        self.drawn.set(self.drawn.get() & !(1 << task));
         let sets = self.sets.get().without(task);
         if wait == Wait::Ready {
             self.sets.set(Sets(sets.0 | READY << task));
@@ -161,22 +166,41 @@ impl Machine {
 
     fn draw(&self, t: &Task) -> u32 {
         let Draw::Pos { seed } = self.draw.get() else { return 0 };
-        // announce() has counted the access already.
-        let (n, redraws) = (t.n.get() - 1, t.redraws.get());
-        if redraws == 0 {
-            let call = t.call.get();
-            if let Some(o) = self.overrides.borrow().iter().find(|o| o.call == call && u16::from(o.n) == n) {
-                return o.priority;
-            }
+        let (n, redraws) = (t.since.get(), t.redraws.get());
+        if redraws == 0
+            && let Some(priority) = self.overriding(t, n)
+        {
+            return priority;
         }
         hash(seed, t.salt.get(), u32::from(n) << 16 | u32::from(redraws))
     }
 
-    /// Draws the pending access of `task` again.
+    /// What an `override` record says that the n-th access of a task draws.
+    #[inline]
+    fn overriding(&self, t: &Task, n: u16) -> Option<u32> {
+        let overrides = self.overrides.borrow();
+        overrides.iter().find(|o| o.call == t.call.get() && u16::from(o.n) == n).map(|o| o.priority)
+    }
+
+    /// Whether a task draws again, at an access or at a conflict with it: always, or by the patience of
+    /// the seed one time in two, four or eight.
+    ///
+    /// Drawn at each access, the priority of a task that is suspended would have to be below dozens of
+    /// others for as long as some windows last.
+    #[inline]
+    fn lets_go(&self, t: &Task, n: u16, conflicts: u16) -> bool {
+        let Draw::Pos { seed } = self.draw.get() else { return false };
+        let patience = seed % 4;
+        patience == 0 || hash(!seed, t.salt.get(), u32::from(n) << 16 | u32::from(conflicts)) >> (32 - patience) == 0
+    }
+
+    /// Something conflicts with the pending access of `task`: it is drawn again.
     pub(super) fn redraw(&self, task: TaskId) {
         let t = &self.tasks[task as usize];
         t.redraws.set(t.redraws.get().wrapping_add(1));
-        self.drawn.set(self.drawn.get() & !(1 << task));
+        if self.lets_go(t, t.since.get(), t.redraws.get()) {
+            self.drawn.set(self.drawn.get() & !(1 << task));
+        }
     }
 
     /// Tasks whose pending access can be taken now, one bit each.

@@ -89,6 +89,9 @@ fn prep_new_page(k: &Kernel, pfn: Pfn, order: u8, comp: bool, owner: Owner) -> i
             });
         }
         k.emit(Event::Alloc { pfn, order, gen_, owner });
+        if comp && nr > 1 {
+            k.emit(Event::Compound { pfn, order, whole: true });
+        }
     })
 }
 
@@ -96,7 +99,7 @@ fn prep_new_page(k: &Kernel, pfn: Pfn, order: u8, comp: bool, owner: Owner) -> i
 ///
 /// Without `comp` only the first page has a reference, all others have none.
 pub(crate) async fn alloc_pages(k: &Kernel, order: u8, comp: bool, owner: Owner) -> Option<PageRef> {
-    enter!(k);
+    enter!(k, for_caller);
     if k.should_fail() {
         return None;
     }
@@ -161,7 +164,7 @@ fn __free_one_page(k: &Kernel, pfn: Pfn, order: u8) -> impl Future<Output = ()> 
 
 /// Frees a block whose last reference is gone.  Linux: free_the_page(), free_unref_page().
 pub(crate) async fn free_the_page(k: &Kernel, pfn: Pfn, order: u8) {
-    enter!(k);
+    enter!(k, for_caller);
     free_pages_prepare(k, pfn, order).await;
     __free_one_page(k, pfn, order).await;
 }
@@ -171,7 +174,7 @@ pub(crate) async fn free_the_page(k: &Kernel, pfn: Pfn, order: u8) {
 /// A block that is not compound has one reference count, its first page's.  If somebody else still
 /// holds a reference there, the rest of the block is freed at once and the first page by its last holder.
 pub(crate) async fn __free_pages(k: &Kernel, page: PageRef, order: u8) {
-    enter!(k);
+    enter!(k, for_caller);
     let head_first = k.fixed(Fix::FreePagesHeadFirst);
     let mut head = k.page_head(page.pfn);
     if put_page_testzero(k, page, 1).await {

@@ -8,7 +8,7 @@ use crate::kernel::enter;
 
 /// Drops a reference; the last one frees the page, or the whole compound page.
 pub(crate) async fn put_page(k: &Kernel, page: PageRef) {
-    enter!(k);
+    enter!(k, for_caller);
     folio_put_refs(k, page, 1).await;
 }
 

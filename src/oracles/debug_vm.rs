@@ -144,8 +144,8 @@ mod tests {
     fn counts_do_not_go_below_zero() {
         assert_eq!(title::<DebugVm>(&[(0, Event::Put { pfn: PFN, refs: 1, refcount: 0 })]), "");
         assert_eq!(title::<DebugVm>(&[(0, Event::Put { pfn: PFN, refs: 2, refcount: -1 })]), "refcount-underflow in f");
-        assert_eq!(title::<DebugVm>(&[(0, Event::Mapcount { pfn: PFN, delta: -1, mapcount: 0 })]), "");
-        let under = [(0, Event::Mapcount { pfn: PFN, delta: -1, mapcount: -1 })];
+        assert_eq!(title::<DebugVm>(&[(0, Event::Mapcount { pfn: PFN, delta: -1, mapcount: 0, entire: false })]), "");
+        let under = [(0, Event::Mapcount { pfn: PFN, delta: -1, mapcount: -1, entire: false })];
         assert_eq!(title::<DebugVm>(&under), "bad-page-map in f");
     }
 

@@ -185,6 +185,8 @@ impl PagePin {
                 }
                 if space.apart >> va.0 & 1 != 0
                     && let Some(by) = &page.by
+                    && r.func.name() != "gup_fast_unpin_user_pages"
+                // nobody has got it yet
                 {
                     let (pfn, gen_) = pinned;
                     let message =
@@ -297,6 +299,17 @@ mod tests {
         // Before its own range ends, whoever else's does.
         let events = [map(0, P, true), pin(Pin::Pin), begin(2, "reclaim", [0; 5]), unmap(2), done(3, Notify::Clear)];
         assert_eq!(then(events.into(), &[unpin(Pin::Pin)]), "");
+    }
+
+    #[test]
+    fn what_gup_fast_takes_back_was_nobodys() {
+        let events = taken("fork", [0; 5], Notify::Clear);
+        for (by, title) in [("gup_fast_unpin_user_pages", ""), ("unpin_user_page", "pinned-page-unmapped in f")] {
+            let (mut oracle, mut found) = (PagePin::default(), Findings::default());
+            events.iter().for_each(|&(task, event)| oracle.event(&record(1, task, "f", event), &mut found));
+            oracle.event(&record(2, 1, by, unpin(Pin::Pin).1), &mut found);
+            assert_eq!(found.violation.map(|v| v.title()).unwrap_or_default(), title, "{by}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use fastrand::Rng;
 pub(super) struct Pool {
     bases: [u8; 4],
     nr_bases: u8,
+    /// The page that so many of 256 calls are about, if it is mapped.
+    page: u8,
+    focus: u16,
     nr_slots: u8,
     /// By the name of an argument, the value most calls have.
     taste: [u8; Menu::NAMES],
@@ -35,6 +38,8 @@ impl Pool {
     pub(super) fn draw(menu: &Menu, rng: &mut Rng) -> Pool {
         let mut pool = Pool {
             bases: [0; 4],
+            page: 0,
+            focus: 128,
             nr_bases: [1, 1, 2, 2, 2, 2, 3, 3][rng.usize(0..8)],
             nr_slots: [1, 2, 2, 2, 2, 2, 2, 3][rng.usize(0..8)],
             taste: [0; Menu::NAMES],
@@ -45,6 +50,10 @@ impl Pool {
             if chance(rng, 24) {
                 *base += rng.u8(0..HPAGE_PMD_NR as u8);
             }
+        }
+        pool.page = pool.bases[0];
+        if chance(rng, 64) {
+            pool.page += rng.u8(0..HPAGE_PMD_NR as u8);
         }
         for (taste, (values, best, chance_of_256)) in pool.taste.iter_mut().zip(&menu.tastes) {
             *taste = if chance(rng, *chance_of_256) { *best } else { rng.u8(0..*values) };
@@ -61,17 +70,22 @@ impl Pool {
             for (name, arg) in shape.names.iter().zip(call.args).take(shape.op.args.len()) {
                 pool.taste[*name as usize] = arg;
             }
-            if let Some(addr) = shape.addr.map(|i| call.args[i as usize])
-                && shape.effect == Effect::Maps
-                && !pool.bases[..nr].contains(&addr)
-                && nr < pool.bases.len()
-            {
+            let Some(addr) = shape.addr.map(|i| call.args[i as usize]) else { continue };
+            if shape.needs_pages() && chance(rng, 96) {
+                pool.page = addr;
+            }
+            if shape.effect == Effect::Maps && !pool.bases[..nr].contains(&addr) && nr < pool.bases.len() {
                 pool.bases[nr] = addr;
                 nr += 1;
             }
         }
         pool.nr_bases = pool.nr_bases.max(nr as u8);
         pool
+    }
+
+    /// Has nearly all calls be about one page, until told otherwise; returns what was.
+    pub(super) fn focus(&mut self, focus: u16) -> u16 {
+        std::mem::replace(&mut self.focus, focus)
     }
 
     /// The arguments of a call.
@@ -123,7 +137,7 @@ impl Pool {
     fn free_base(&self, world: &World, rng: &mut Rng) -> u8 {
         // Right behind something shows what reaches past its end.
         let behind = world.mapped << 1 & !world.mapped;
-        if behind != 0 && chance(rng, 16) {
+        if behind != 0 && chance(rng, 32) {
             return any_bit(rng, behind);
         }
         let base = self.base(rng);
@@ -138,6 +152,9 @@ impl Pool {
         let base = self.base(rng);
         if world.mapped == 0 || chance(rng, 8) {
             return base;
+        }
+        if world.mapped >> self.page & 1 != 0 && chance(rng, self.focus) {
+            return self.page;
         }
         let starts = world.mapped & !(world.mapped << 1) | world.mapped & 1 << base;
         let start = any_bit(rng, starts);
@@ -154,7 +171,7 @@ impl Pool {
         let addr = shape.addr.map_or(0, |i| before[i as usize]);
         if shape.effect == Effect::Maps
             && let Some(size) = world.size(shape, before)
-            && chance(rng, 208)
+            && chance(rng, 176)
         {
             return size - 1;
         }

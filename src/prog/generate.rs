@@ -11,9 +11,10 @@
 
 use super::draw::{Pool, call, chance};
 use super::shape::{Deck, Effect, Menu, Shape, World};
+use super::suspension::suspend;
 use super::{Call, Prog, Rec, ScheduleKind, Target};
 use crate::entry::HandleKind;
-use crate::limits::{MAX_CALLS, NR_TASKS, NR_USER_TASKS};
+use crate::limits::{MAX_CALLS, NR_USER_TASKS};
 use fastrand::Rng;
 
 /// Makes programs for a target; the same seed makes the same ones.
@@ -48,8 +49,8 @@ impl Generator {
 pub(super) fn generate(menu: &Menu, prog: &mut Prog, rng: &mut Rng) {
     prog.records.clear();
     let length = match rng.u8(0..16) {
-        0..13 => rng.usize(4..=16),
-        13..15 => rng.usize(2..=8),
+        0..8 => rng.usize(2..=8),
+        8..15 => rng.usize(4..=16),
         _ => rng.usize(16..=32),
     };
     let mut scene = Scene {
@@ -69,6 +70,13 @@ pub(super) fn generate(menu: &Menu, prog: &mut Prog, rng: &mut Rng) {
 /// Some of the operations, with weights of their own.
 fn swarm(menu: &Menu, rng: &mut Rng) -> Deck {
     let mut deck = Deck::default();
+    if chance(rng, 64) {
+        // A handful, and whatever they need.
+        for _ in 0..rng.u8(3..=7) {
+            deck.add(menu.index(menu.pick(rng)), 1);
+        }
+        return deck;
+    }
     let all = chance(rng, 16);
     // Half of the programs leave out most: what needs two operations at once then meets often.
     let range = if chance(rng, 128) { 32 } else { 96 };
@@ -101,50 +109,6 @@ fn draw_schedule(prog: &mut Prog, rng: &mut Rng) {
     }
 }
 
-/// Races become calls one after the other, some of them suspended somewhere until the others have ended.
-///
-/// Sampling rarely leaves a task alone for as long as dozens of steps of another; and few bugs need
-/// more than one such wait.
-pub(super) fn suspend(prog: &mut Prog, rng: &mut Rng) {
-    (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Explicit, 0, 1);
-    let mut suspended = 0_u16;
-    let mut records = Vec::with_capacity(prog.records.len() + 8);
-    for rec in prog.records.drain(..) {
-        let Rec::Call(mut call) = rec else { continue };
-        // What comes next may still happen before the suspended ones go on.
-        if !call.concurrent && suspended != 0 && chance(rng, 96) {
-            call.concurrent = true;
-        } else if !call.concurrent {
-            resume(&mut records, &mut suspended, rng);
-        }
-        call.steps = 0;
-        if call.concurrent && chance(rng, 112) {
-            call.steps = draw_steps(rng);
-            suspended |= 1 << call.task;
-        }
-        records.push(Rec::Call(call));
-    }
-    resume(&mut records, &mut suspended, rng);
-    prog.records = records;
-}
-
-/// Suspended tasks go on, the disk before them or after.
-fn resume(records: &mut Vec<Rec>, suspended: &mut u16, rng: &mut Rng) {
-    let first = rng.u8(0..NR_TASKS as u8);
-    for task in (0..NR_TASKS as u8).map(|i| (first + i) % NR_TASKS as u8) {
-        let kernel_task = *suspended != 0 && task as usize >= NR_USER_TASKS;
-        if *suspended >> task & 1 != 0 || kernel_task && chance(rng, 128) {
-            records.push(Rec::Resume { task, steps: 0 });
-        }
-    }
-    *suspended = 0;
-}
-
-/// After how many steps a call is suspended: few have more.
-pub(super) fn draw_steps(rng: &mut Rng) -> u8 {
-    rng.u8(1..=32)
-}
-
 /// A full record of choices.
 pub(super) fn draw_choices(rng: &mut Rng) -> Rec {
     let [bytes @ .., _, _] = rng.u64(..).to_le_bytes();
@@ -171,7 +135,7 @@ const ALL_PROT: u8 = 3;
 const MAX_RACERS: usize = 5;
 
 /// Of 256 racing calls about a page, those for which it is touched before.
-const WARM: u16 = 48;
+const WARM: u16 = 72;
 
 impl<'a> Scene<'a> {
     fn play(&mut self) {
@@ -241,12 +205,56 @@ impl<'a> Scene<'a> {
             let task = self.rng.u8(0..self.tasks);
             self.provide_by(Shape::touches, task);
         }
+        if chance(self.rng, 96) {
+            self.use_both_ends();
+        }
+    }
+
+    /// That a page and a reference of it came apart shows only to who uses both.
+    fn use_both_ends(&mut self) {
+        let task = if chance(self.rng, 160) { 0 } else { self.rng.u8(0..self.tasks) };
+        while chance(self.rng, 160) {
+            self.provide_by(Shape::touches, task);
+        }
+        let world = self.world;
+        self.provide_by(|shape| shape.uses() && world.feasible(shape), task);
+        self.provide_by(Shape::touches, task);
     }
 
     /// Calls that run at once: what they need is made before, and none sees what another did.
     fn race(&mut self) {
-        let nr = [2, 3, 3, 4, 4, 5, 5, 5][self.rng.usize(0..8)];
         let mut racers = [self.pick(); MAX_RACERS];
+        let meeting = chance(self.rng, 160);
+        let nr = if meeting { self.pick_meeting(&mut racers) } else { self.pick_racers(&mut racers) };
+        let racers = &racers[..nr];
+        for shape in racers {
+            self.provide(shape, 0);
+        }
+
+        let focus = self.pool.focus(if meeting { 224 } else { 128 });
+        let mut before = self.world;
+        let mut calls = [None; MAX_RACERS];
+        let first = self.rng.u8(0..NR_USER_TASKS as u8);
+        let first = if chance(self.rng, 208) { 0 } else { first };
+        for (i, shape) in racers.iter().enumerate() {
+            let turn = if meeting || chance(self.rng, 192) { i as u8 } else { self.rng.u8(..) };
+            let task = (first + turn % self.tasks) % NR_USER_TASKS as u8;
+            let call = Call { concurrent: true, ..call(shape, &self.pool, &before, task, self.rng) };
+            before.reserve(shape, &call);
+            calls[i] = Some(call);
+        }
+        self.pool.focus(focus);
+        for (shape, call) in racers.iter().zip(calls.into_iter().flatten()) {
+            self.warm(shape, &call);
+        }
+        for (shape, call) in racers.iter().zip(calls.into_iter().flatten()) {
+            self.push(shape, call);
+        }
+    }
+
+    /// Any operations; returns how many.
+    fn pick_racers(&mut self, racers: &mut [&'a Shape; MAX_RACERS]) -> usize {
+        let nr = [2, 3, 3, 4, 4, 5, 5, 5][self.rng.usize(0..8)];
         for i in 0..nr {
             // Different calls make the better race, and nobody has seen a mapping being made.
             for _ in 0..4 {
@@ -257,28 +265,33 @@ impl<'a> Scene<'a> {
                 }
             }
         }
-        let racers = &racers[..nr];
-        for shape in racers {
-            self.provide(shape, 0);
-        }
+        nr
+    }
 
-        let mut before = self.world;
-        let mut calls = [None; MAX_RACERS];
-        let first = self.rng.u8(0..NR_USER_TASKS as u8);
-        let first = if chance(self.rng, 208) { 0 } else { first };
-        for (i, shape) in racers.iter().enumerate() {
-            let turn = if chance(self.rng, 192) { i as u8 } else { self.rng.u8(..) };
-            let task = (first + turn % self.tasks) % NR_USER_TASKS as u8;
-            let call = Call { concurrent: true, ..call(shape, &self.pool, &before, task, self.rng) };
-            before.reserve(shape, &call);
-            calls[i] = Some(call);
+    /// One that takes pages away and one that takes references of them, or another of the first kind,
+    /// and perhaps some that touch them; returns how many.
+    fn pick_meeting(&mut self, racers: &mut [&'a Shape; MAX_RACERS]) -> usize {
+        racers[0] = self.pick_who(Shape::revokes);
+        let taken = chance(self.rng, 160);
+        racers[1] = self.pick_who(if taken { Shape::takes } else { Shape::revokes });
+        let mut nr = 2;
+        while nr < MAX_RACERS && chance(self.rng, 112) {
+            racers[nr] = if chance(self.rng, 160) { self.pick_who(Shape::touches) } else { self.pick() };
+            nr += 1;
         }
-        for (shape, call) in racers.iter().zip(calls.into_iter().flatten()) {
-            self.warm(shape, &call);
+        self.rng.shuffle(&mut racers[..nr]);
+        nr
+    }
+
+    /// An operation for which a condition holds, of the deck if there is one.
+    fn pick_who(&mut self, wanted: fn(&Shape) -> bool) -> &'a Shape {
+        for _ in 0..6 {
+            let shape = self.pick();
+            if wanted(shape) {
+                return shape;
+            }
         }
-        for (shape, call) in racers.iter().zip(calls.into_iter().flatten()) {
-            self.push(shape, call);
-        }
+        self.any(wanted).unwrap_or_else(|| self.pick())
     }
 
     /// Some CPU has touched the page a racing call is about, and has a translation of it.

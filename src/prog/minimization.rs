@@ -10,7 +10,7 @@
 //! shorter, and then as a race under some seeds: whatever interleaving shows it is taken over.
 
 use super::interleaving::Turn;
-use super::{Prog, Rec, ScheduleKind, preemption, simplification};
+use super::{Prog, Rec, ScheduleKind, preemption, simplification, substitution};
 use std::collections::BTreeSet;
 
 /// Runs programs for the minimizer, and knows what it is looking for.
@@ -90,6 +90,10 @@ pub fn minimize(prog: &Prog, judge: &mut dyn Judge) -> Prog {
         work.pass(simplification::names_of, Effort::Near);
         work.pass(simplification::arguments, Effort::Near);
         work.pass(preemption::shorter_runs, Effort::Once);
+        if work.cost == before {
+            // The longest pass, for what is small already.
+            work.pass(substitution::one_for_two, Effort::Once);
+        }
         if work.cost == before {
             return work.best;
         }

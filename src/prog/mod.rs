@@ -16,6 +16,8 @@ mod parse;
 mod preemption;
 mod shape;
 mod simplification;
+mod substitution;
+mod suspension;
 mod target;
 mod text;
 mod words;

@@ -5,8 +5,9 @@
 
 use super::bytes::{HEADER_SIZE, RECORD_SIZE};
 use super::draw::{Pool, call, chance};
-use super::generate::{Generator, draw_choices, draw_steps, generate, suspend};
+use super::generate::{Generator, draw_choices, generate};
 use super::shape::{Menu, World};
+use super::suspension::{draw_steps, suspend};
 use super::{Call, Prog, Rec, ScheduleKind};
 use crate::limits::{MAX_RECORDS, NR_TASKS, NR_USER_TASKS};
 use fastrand::Rng;

@@ -83,6 +83,22 @@ impl Shape {
         }
     }
 
+    /// Whether it takes references of pages.
+    pub(super) fn takes(&self) -> bool {
+        self.needs_pages() && (self.fills.is_some() || self.op.args.iter().any(|arg| arg.name == "block"))
+    }
+
+    /// Whether it may take pages, or what maps them, from others.
+    pub(super) fn revokes(&self) -> bool {
+        let gives = self.effect == Effect::Maps || self.fills.is_some();
+        !gives && !self.takes() && !self.touches() && !self.fails()
+    }
+
+    /// Whether it does something with what is in a slot.
+    pub(super) fn uses(&self) -> bool {
+        self.needs.is_some() && self.addr.is_none() && self.fills.is_none() && !self.frees
+    }
+
     /// Whether it touches one page and no more: load and store.
     pub(super) fn touches(&self) -> bool {
         self.needs_pages() && self.len.is_none() && self.needs.is_none() && self.fills.is_none()
@@ -134,6 +150,10 @@ fn favourite(desc: &ArgDesc) -> (u8, u16) {
     let last = (desc.kind.values() - 1) as u8;
     match (desc.kind, desc.name) {
         (_, "order") => (last, 160),
+        // All of write, longterm and fast.
+        (_, "flags") => (7, 112),
+        // What is cached never sees a pool.
+        (_, "caching") => (0, 64),
         (_, "prot") => (last, 192),
         (ArgKind::Enum(_) | ArgKind::OneOf(_) | ArgKind::Handle { .. }, _) => (0, 144),
         (_, "pgoff") => (0, 192),

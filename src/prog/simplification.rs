@@ -17,7 +17,7 @@ fn rank(desc: &ArgDesc, byte: u8) -> u32 {
 }
 
 /// The arguments of a call: what they are and what they say.
-fn args(call: &Call) -> impl Iterator<Item = (usize, &'static ArgDesc, u8)> {
+pub(super) fn args(call: &Call) -> impl Iterator<Item = (usize, &'static ArgDesc, u8)> {
     let descs = op(call.op).map_or(&[][..], |op| op.args);
     descs.iter().zip(call.args).enumerate().map(|(i, (desc, byte))| (i, desc, byte))
 }
@@ -32,7 +32,7 @@ pub(super) fn spelling(prog: &Prog) -> u32 {
 }
 
 /// Without some calls, their resumes and overrides.
-fn without(prog: &Prog, gone: impl Fn(usize, &Call) -> bool) -> Prog {
+pub(super) fn without(prog: &Prog, gone: impl Fn(usize, &Call) -> bool) -> Prog {
     let mut drop_of = [false; NR_USER_TASKS];
     let (mut nr, mut last) = (0, false);
     let mut prog = prog.clone();

@@ -108,7 +108,7 @@ pub static TARGETS: &[Target] = &[
     },
     Target {
         name: "pin",
-        about: "anonymous pages that are pinned while they are reclaimed, swapped, migrated, collapsed and forked",
+        about: "anonymous pages that are pinned while they are reclaimed, migrated, collapsed, split and forked",
         weights: &[
             ("mmap", 14),
             ("munmap", 5),
@@ -116,6 +116,8 @@ pub static TARGETS: &[Target] = &[
             ("mprotect", 8),
             ("madvise", 22),
             ("collapse", 8),
+            ("move_pages", 8),
+            ("split_huge_pages", 6),
             ("load", 14),
             ("store", 20),
             ("execve", 1),
@@ -138,6 +140,9 @@ pub static TARGETS: &[Target] = &[
             ("io_uring_register", 4),
             ("io_uring_read_fixed", 4),
             ("io_uring_unregister", 3),
+            ("userptr_create", 6),
+            ("userptr_submit", 8),
+            ("userptr_put", 2),
         ],
     },
 ];

@@ -99,7 +99,7 @@ impl Report {
             checker: if v.oracle == "kasan" { "KASAN" } else { v.oracle },
             kind: v.kind,
             place,
-            write: is_write(&v.record.event),
+            write: is_write(&h.scene().unwrap_or(&v.record).event),
             addr: v.pfn.map_or(0, |pfn| u64::from(pfn.0) << 12),
             comm: h.comm(task),
             task,

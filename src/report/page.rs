@@ -4,7 +4,7 @@
 //! The counts are followed through the trace from boot.  What the kernel would print as a pointer to
 //! the mapping is its name here; the index is known of anonymous pages only.
 
-use super::counts::{Counts, PageState, is_dev};
+use super::counts::{Counts, Folio, PageState, is_dev};
 use super::history::History;
 use crate::oracles::Violation;
 use crate::trace::{Event, Owner, Pfn};
@@ -15,8 +15,13 @@ pub(super) fn dump(h: &History<'_>, v: &Violation, pfn: Pfn) -> Vec<String> {
         return vec![format!("pfn:{pfn} is device memory and has no struct page")];
     }
     let mut counts = Counts::new(pfn);
-    h.records[..h.end()].iter().for_each(|r| counts.event(&r.event));
-    let (PageState { refcount, mapcount, .. }, index) = (counts.state, counts.index);
+    let records = &h.records[..h.end()];
+    records.iter().for_each(|r| counts.event(&r.event));
+    let (PageState { mut refcount, mut mapcount, .. }, index) = (counts.state, counts.index);
+    let folio = Folio::of(&counts, records);
+    if let Some(folio) = &folio {
+        (refcount, mapcount) = (folio.refcount, folio.mapcount_of(&counts));
+    }
     let owner = if is_dev(pfn) { Owner::Dev } else { h.owner(pfn, h.life(pfn, v.now)) };
     let mapping = match owner {
         Owner::Anon(mm) => format!("anon-mm{mm}"),
@@ -25,11 +30,17 @@ pub(super) fn dump(h: &History<'_>, v: &Violation, pfn: Pfn) -> Vec<String> {
     };
     let index = index.map_or("?".into(), |va| format!("{va:#x}"));
     let tracks = if owner.is_free() { "freed" } else { "allocated" };
-    vec![
-        format!("page: refcount:{refcount} mapcount:{mapcount} mapping:{mapping} index:{index} pfn:{pfn}"),
-        format!("page dumped because: {}", reason(v)),
-        format!("page_owner tracks the page as {tracks} ({})", name(owner)),
-    ]
+    let mut lines =
+        vec![format!("page: refcount:{refcount} mapcount:{mapcount} mapping:{mapping} index:{index} pfn:{pfn}")];
+    lines.extend(folio.map(|f| {
+        format!(
+            "head: order:{} mapcount:{} entire_mapcount:{} nr_pages_mapped:{} pincount:{}",
+            f.order, f.mapcount, f.entire_mapcount, f.nr_pages_mapped, f.pincount
+        )
+    }));
+    lines.push(format!("page dumped because: {}", reason(v)));
+    lines.push(format!("page_owner tracks the page as {tracks} ({})", name(owner)));
+    lines
 }
 
 fn reason(v: &Violation) -> String {

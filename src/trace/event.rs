@@ -133,8 +133,10 @@ pub enum Event {
     Get { pfn: Pfn, refs: i32, refcount: i32 },
     /// References are dropped; `refcount`: what is left.
     Put { pfn: Pfn, refs: i32, refcount: i32 },
-    /// The page is mapped once more, or once less.
-    Mapcount { pfn: Pfn, delta: i32, mapcount: i32 },
+    /// The page is mapped once more, or once less; `entire`: all of a compound page, by a leaf.
+    Mapcount { pfn: Pfn, delta: i32, mapcount: i32, entire: bool },
+    /// The block is one compound page from here on (`whole`), or each of its pages is one again.
+    Compound { pfn: Pfn, order: u8, whole: bool },
     /// GUP hands out the page behind `va`, of which it took generation `took`; `entry`: the generation
     /// that the entry it went by was made for.
     GupPin { mm: u8, va: u8, pfn: Pfn, took: u16, entry: u16, kind: Pin, write: bool },

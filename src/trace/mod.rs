@@ -29,6 +29,12 @@ pub struct FuncDesc {
     pub path: FuncPath,
     /// Where it begins.
     pub site: Site,
+    /// What goes wrong in it is its caller's doing: an allocator, the end of a reference.
+    ///
+    /// The title of a violation blames the innermost function that is not one of these, as syzkaller
+    /// skips the frames of kfree(): who freed a page tells one bug from another, the free does not.
+    /// Call traces have them all.
+    pub for_caller: bool,
 }
 
 /// A modelled function a task is inside of.
@@ -37,7 +43,7 @@ pub struct Func(pub &'static FuncDesc);
 
 impl Func {
     /// No modelled function.
-    pub const IDLE: Func = Func(&FuncDesc { path: FuncPath::Text("idle"), site: Site::here() });
+    pub const IDLE: Func = Func(&FuncDesc { path: FuncPath::Text("idle"), site: Site::here(), for_caller: false });
 
     /// The kernel's name of the function.
     pub fn name(&self) -> &'static str {
@@ -51,7 +57,7 @@ impl Func {
     #[cfg(test)]
     #[track_caller]
     pub(crate) fn by_hand(path: &'static str) -> Func {
-        Func(Box::leak(Box::new(FuncDesc { path: FuncPath::Text(path), site: Site::here() })))
+        Func(Box::leak(Box::new(FuncDesc { path: FuncPath::Text(path), site: Site::here(), for_caller: false })))
     }
 
     /// Where it begins.

@@ -133,7 +133,7 @@ fn recycle(k: &Kernel, pfn: Pfn, order: u8, owner: Owner) -> impl Future<Output 
 
 /// Puts a block into a pool, cleared.
 async fn ttm_pool_type_give(k: &Kernel, bdev: &TtmDevice, type_: usize, pfn: Pfn) {
-    enter!(k);
+    enter!(k, for_caller);
     let order = order_of(type_);
     recycle(k, pfn, order, Owner::Pool(type_ as u8)).await;
     if k.fixed(Fix::TtmPoolClear) {
@@ -258,7 +258,7 @@ async fn ttm_pool_alloc_failed(
 
 /// Frees the blocks of pages `from..to`.
 async fn ttm_pool_free_range(k: &Kernel, bdev: &TtmDevice, tt: &Tt, caching: TtmCaching, from: usize, to: usize) {
-    enter!(k);
+    enter!(k, for_caller);
     for i in from..to.min(TT_PAGES) {
         let (Some(page), Some(order)) = (tt.pages[i].get(), tt.blocks[i].get().checked_sub(1)) else {
             continue;
@@ -281,7 +281,7 @@ fn debug_dma_assert_idle(k: &Kernel, pfn: Pfn) {
 
 /// Frees all pages of a buffer object, whoever else holds references; then shrinks the pools.
 pub(crate) async fn ttm_pool_free(k: &Kernel, bdev: &TtmDevice, bo: &TtmBo, tt: &Tt) {
-    enter!(k);
+    enter!(k, for_caller);
     if !k.fixed(Fix::TtmGiveBeforeDmaUnmap) {
         tt.dma_mapped.set(false);
     }

@@ -144,7 +144,7 @@ pub(crate) async fn ttm_tt_swapout(k: &Kernel, bdev: &TtmDevice, bo: &TtmBo) {
 
 /// Frees the pages.
 pub(crate) async fn ttm_tt_unpopulate(k: &Kernel, bdev: &TtmDevice, bo: &TtmBo) {
-    enter!(k);
+    enter!(k, for_caller);
     if bo.reserved(k).tt.is_populated() {
         ttm_pool_free(k, bdev, bo, &bo.reserved(k).tt).await;
     }

@@ -3,6 +3,11 @@
 //!
 //! Yuan, Yang, Gu: *Partial Order Aware Concurrency Sampling*, CAV 2018.  Every pending access has a
 //! random priority; the highest that can run runs; whatever conflicts with it draws again.
+//!
+//! That is what every fourth seed does.  The others have patience, as priorities of tasks have it
+//! (Burckhardt, Kothari, Musuvathi, Nagarakatti: *A Randomized Scheduler with Probabilistic Guarantees of
+//! Finding Bugs*, ASPLOS 2010): a draw outlasts two accesses or conflicts, four or eight, on average, so
+//! that a task can stay suspended while others make whole calls.
 
 use super::{Schedule, tasks};
 use crate::kernel::machine::{Machine, TaskId};

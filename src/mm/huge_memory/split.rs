@@ -140,6 +140,7 @@ fn __split_huge_page(k: &Kernel, head: Pfn) -> impl Future<Output = bool> {
         if k.page_count(head) != 1 {
             return false;
         }
+        k.emit(Event::Compound { pfn: head, order: HPAGE_PMD_ORDER, whole: false });
         for pfn in (0..HPAGE_PMD_NR).map(|i| head.add(i)) {
             k.init_page(pfn, |page| {
                 let flags = (page.flags - PageFlags::HEAD - PageFlags::TAIL) | PageFlags::SWAPBACKED;

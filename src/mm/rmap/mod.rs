@@ -28,7 +28,7 @@ use std::future::Future;
 fn mapcount_add(k: &Kernel, pfn: Pfn, delta: i32) -> impl Future<Output = ()> {
     k.step(obj::mapcount(pfn), Access::Commute, move || {
         let mapcount = k.page_mapcount_add(pfn, delta);
-        k.emit(Event::Mapcount { pfn, delta, mapcount });
+        k.emit(Event::Mapcount { pfn, delta, mapcount, entire: false });
     })
 }
 
@@ -41,7 +41,8 @@ pub(crate) fn page_add_file_rmap(k: &Kernel, pfn: Pfn) -> impl Future<Output = (
 /// The first mapping of an anonymous page that nobody else sees yet, huge if it is compound: no step.
 pub(crate) fn page_add_new_anon_rmap(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8) {
     k.init_anon(pfn, k.anon_vma(vma.mm), vma.pgoff_of(va));
-    k.emit(Event::Mapcount { pfn, delta: 1, mapcount: 1 });
+    let entire = k.page_head(pfn);
+    k.emit(Event::Mapcount { pfn, delta: 1, mapcount: 1, entire });
 }
 
 /// A page is mapped by a child too; it is nobody's alone any more.
@@ -51,7 +52,7 @@ pub(crate) fn page_dup_rmap(k: &Kernel, pfn: Pfn) -> impl Future<Output = ()> {
     k.step_on(touch, Wait::Ready, move || {
         k.set_page_anon_exclusive(pfn, false);
         let mapcount = k.page_mapcount_add(pfn, 1);
-        k.emit(Event::Mapcount { pfn, delta: 1, mapcount });
+        k.emit(Event::Mapcount { pfn, delta: 1, mapcount, entire: false });
     })
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn folio_dup_anon_rmap_pmd(k: &Kernel, head: Pfn) -> impl Future<Outp
     k.step_on(touch, Wait::Ready, move || {
         k.set_page_anon_exclusive(head, false);
         let mapcount = k.entire_mapcount_add(head, 1);
-        k.emit(Event::Mapcount { pfn: head, delta: 1, mapcount });
+        k.emit(Event::Mapcount { pfn: head, delta: 1, mapcount, entire: true });
     })
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn folio_add_anon_rmap_ptes(k: &Kernel, head: Pfn) -> impl Future<Out
         for pfn in (0..nr).map(|i| head.add(i)) {
             k.set_page_anon_exclusive(pfn, exclusive);
             let mapcount = k.page_mapcount_add(pfn, 1);
-            k.emit(Event::Mapcount { pfn, delta: 1, mapcount });
+            k.emit(Event::Mapcount { pfn, delta: 1, mapcount, entire: false });
         }
     })
 }
@@ -86,7 +87,7 @@ pub(crate) fn folio_add_anon_rmap_ptes(k: &Kernel, head: Pfn) -> impl Future<Out
 pub(crate) fn folio_remove_rmap_pmd(k: &Kernel, head: Pfn) -> impl Future<Output = ()> {
     k.step(obj::mapcount(head), Access::Commute, move || {
         let mapcount = k.entire_mapcount_add(head, -1);
-        k.emit(Event::Mapcount { pfn: head, delta: -1, mapcount });
+        k.emit(Event::Mapcount { pfn: head, delta: -1, mapcount, entire: true });
     })
 }
 
@@ -119,7 +120,7 @@ pub(crate) fn page_add_anon_rmap(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8, exclus
             k.set_page_anon_exclusive(pfn, true);
         }
         let mapcount = k.page_mapcount_add(pfn, 1);
-        k.emit(Event::Mapcount { pfn, delta: 1, mapcount });
+        k.emit(Event::Mapcount { pfn, delta: 1, mapcount, entire: false });
     })
 }
 
