@@ -60,10 +60,9 @@ pub struct Machine {
     /// Which of a task's next allocations fail: bit 0 the next.
     fail_nth: [Cell<u32>; NR_TASKS],
     pub(super) sets: Cell<Sets>,
-    /// Tasks whose `priorities` are drawn; others are when somebody asks.
-    pub(super) drawn: Cell<u16>,
-    pub(super) priorities: [Cell<u32>; NR_TASKS],
-    /// See [`Machine::signature`]; 0: not known.
+    /// Of pending accesses, worked out when somebody asks.
+    pub(super) priorities: [Cell<Option<u32>>; NR_TASKS],
+    /// See [`Machine::signature`].
     pub(super) signatures: [Cell<u64>; NR_TASKS],
     pub(super) also: Unannounced,
 }
@@ -71,7 +70,7 @@ pub struct Machine {
 impl Machine {
     pub(crate) fn new(fixes: FixSet) -> Machine {
         Machine {
-            trace: Trace::new(),
+            trace: Trace::default(),
             fixes: Cell::new(fixes),
             current: Cell::new(0),
             steps: Cell::new(0),
@@ -83,7 +82,9 @@ impl Machine {
                 wait: Cell::new(Wait::NextCall),
                 acks: Cell::new(0),
                 n: Cell::new(0),
+                looked_at: Cell::new(0),
                 since: Cell::new(0),
+                drawn: Cell::new(None),
                 redraws: Cell::new(0),
                 salt: Cell::new(0),
                 call: Cell::new(0),
@@ -98,8 +99,7 @@ impl Machine {
             requests: WorkQueue::default(),
             fail_nth: std::array::from_fn(|_| Cell::new(0)),
             sets: Cell::default(),
-            drawn: Cell::new(0),
-            priorities: std::array::from_fn(|_| Cell::new(0)),
+            priorities: std::array::from_fn(|_| Cell::new(None)),
             signatures: std::array::from_fn(|_| Cell::new(0)),
             also: Unannounced::default(),
         }
@@ -112,7 +112,6 @@ impl Machine {
         self.steps.set(0);
         self.also.clear();
         self.sets.set(Sets::default());
-        self.drawn.set(0);
         self.signatures.iter().for_each(|s| s.set(0));
         self.draw.set(draw);
         self.overrides.borrow_mut().clear();
@@ -123,7 +122,9 @@ impl Machine {
             task.n.set(0);
             task.salt.set(0);
             task.call.set(0);
+            task.looked_at.set(0);
             task.since.set(0);
+            task.drawn.set(None);
             task.redraws.set(0);
             task.depth.set(0);
         }
@@ -190,20 +191,18 @@ impl Machine {
             Event::Step { .. } => self.func(task),
             _ => self.blamed(task),
         };
-        self.trace.push(Record { step: self.steps.get(), task, func, site, event });
+        let record = Record { step: self.steps.get(), task, func, site, event };
         if self.trace.keeps() {
-            self.trace.push_stack(self.stack(task));
+            self.trace.keep(record, self.stack(task));
         }
+        self.trace.tell(&record);
     }
 
     /// The innermost modelled function of a task.
     #[inline]
     pub(crate) fn func(&self, task: TaskId) -> Func {
         let t = &self.tasks[task as usize];
-        match t.depth.get() {
-            0 => Func::IDLE,
-            depth => t.stack[(depth as usize - 1).min(MAX_CALL_DEPTH - 1)].get(),
-        }
+        t.stack[(t.depth.get() as usize).min(MAX_CALL_DEPTH)].get()
     }
 
     /// The innermost one that does not act for its caller; if all do, the outermost.
@@ -211,13 +210,10 @@ impl Machine {
     fn blamed(&self, task: TaskId) -> Func {
         let t = &self.tasks[task as usize];
         let mut depth = (t.depth.get() as usize).min(MAX_CALL_DEPTH);
-        while depth > 1 && t.stack[depth - 1].get().0.for_caller {
+        while depth > 1 && t.stack[depth].get().0.for_caller {
             depth -= 1;
         }
-        match depth {
-            0 => Func::IDLE,
-            depth => t.stack[depth - 1].get(),
-        }
+        t.stack[depth].get()
     }
 
     /// How many modelled functions a task is inside of.
@@ -228,7 +224,7 @@ impl Machine {
     #[cold]
     fn stack(&self, task: TaskId) -> Vec<Func> {
         let t = &self.tasks[task as usize];
-        t.stack.iter().take(t.depth.get() as usize).map(Cell::get).collect()
+        t.stack.iter().skip(1).take(t.depth.get() as usize).map(Cell::get).collect()
     }
 
     /// Begins a call of a task: its accesses are numbered anew and drawn under `salt`.
@@ -237,6 +233,7 @@ impl Machine {
         t.call.set(call);
         t.salt.set(salt);
         t.n.set(0);
+        t.looked_at.set(0);
     }
 
     /// The salt deferred work inherits from the call that queued it.
@@ -270,11 +267,11 @@ impl<'k> Entered<'k> {
     pub(crate) fn new(machine: &'k Machine, func: Func) -> Entered<'k> {
         let task = machine.current.get();
         let t = &machine.tasks[task as usize];
-        let depth = t.depth.get();
+        let depth = t.depth.get() + 1;
         if let Some(slot) = t.stack.get(depth as usize) {
             slot.set(func);
         }
-        t.depth.set(depth + 1);
+        t.depth.set(depth);
         Entered { machine, task }
     }
 }

@@ -50,15 +50,19 @@ pub(super) struct Task {
     pub(super) acks: Cell<u16>,
     /// Number of the next access in its call; the pending one is the one before.
     pub(super) n: Cell<u16>,
-    /// The access whose draw still holds: the pending one, or one before.
+    /// Accesses before this one were looked at when somebody last asked for the priority.
+    pub(super) looked_at: Cell<u16>,
+    /// The access whose draw still holds: the pending one, or one before; the draw itself, once made.
     pub(super) since: Cell<u16>,
+    pub(super) drawn: Cell<Option<u32>>,
     /// How often something conflicted with what was pending since then.
     pub(super) redraws: Cell<u16>,
     /// What distinguishes the draws of this call: its salt, operation and task.
     pub(super) salt: Cell<u32>,
     pub(super) call: Cell<u8>,
     pub(super) depth: Cell<u8>,
-    pub(super) stack: [Cell<Func>; MAX_CALL_DEPTH],
+    /// The functions it is inside of, from the second on; the first is none.
+    pub(super) stack: [Cell<Func>; MAX_CALL_DEPTH + 1],
 }
 
 /// Which of the sets in [`Sets`].
@@ -120,48 +124,60 @@ impl Machine {
     }
 
     /// The only door through which a step is announced.
-    pub(super) fn announce(&self, site: Site, touch: &[Touch; 3], wait: Wait) {
+    pub(crate) fn announce(&self, site: Site, touch: &[Touch; 3], wait: Wait) {
         let task = self.current.get();
         let t = &self.tasks[task as usize];
         t.site.set(site);
         t.touch.set(*touch);
-        t.wait.set(wait);
-        let n = t.n.replace(t.n.get() + 1);
-        if n == 0 || self.lets_go(t, n, 0) || self.overriding(t, n).is_some() {
-            t.since.set(n);
-            t.redraws.set(0);
-            self.drawn.set(self.drawn.get() & !(1 << task));
-        }
-        self.signatures[task as usize].set(0);
-        let sets = self.sets.get().without(task);
-        if wait == Wait::Ready {
-            self.sets.set(Sets(sets.0 | READY << task));
-        } else {
-            let set = if matches!(wait, Wait::Lock { .. }) { Set::ForLock } else { Set::ForEvent };
-            self.sets.set(sets.with(Set::Awake, task).with(set, task));
-            self.recheck(task);
+        t.n.set(t.n.get() + 1);
+        self.signatures[task as usize].set(Touch::signature(touch));
+        self.priorities[task as usize].set(None);
+        let was = t.wait.replace(wait);
+        if wait != Wait::Ready {
+            self.announce_wait(task, wait);
+        } else if was != Wait::Ready {
+            self.sets.set(Sets(self.sets.get().without(task).0 | READY << task));
         }
     }
 
-    /// What the pending access of `task` touches, see [`Touch::signature`]; worked out when somebody asks.
+    #[inline(never)]
+    fn announce_wait(&self, task: TaskId, wait: Wait) {
+        let set = if matches!(wait, Wait::Lock { .. }) { Set::ForLock } else { Set::ForEvent };
+        let sets = self.sets.get().without(task).with(Set::Awake, task).with(set, task);
+        let enabled = u64::from(self.can_take(task)) << (16 * Set::Enabled as u32);
+        self.sets.set(Sets(sets.0 | enabled << task));
+    }
+
+    /// What the pending access of `task` touches, see [`Touch::signature`].
     #[inline]
     pub(super) fn signature(&self, task: TaskId) -> u64 {
-        let signature = &self.signatures[task as usize];
-        if signature.get() == 0 {
-            signature.set(Touch::signature(&self.tasks[task as usize].touch.get()));
-        }
-        signature.get()
+        self.signatures[task as usize].get()
     }
 
     /// The priority of the pending access of `task`.
     #[inline]
     pub(super) fn priority(&self, task: TaskId) -> u32 {
-        let priority = &self.priorities[task as usize];
-        if self.drawn.get() >> task & 1 == 0 {
-            self.drawn.set(self.drawn.get() | 1 << task);
-            priority.set(self.draw(&self.tasks[task as usize]));
+        self.priorities[task as usize].get().unwrap_or_else(|| self.work_out_priority(task))
+    }
+
+    #[inline(never)]
+    fn work_out_priority(&self, task: TaskId) -> u32 {
+        let t = &self.tasks[task as usize];
+        self.catch_up(t);
+        let priority = t.drawn.get().unwrap_or_else(|| self.draw(t));
+        t.drawn.set(Some(priority));
+        self.priorities[task as usize].set(Some(priority));
+        priority
+    }
+
+    /// Looks at the accesses since somebody asked last: whether the task drew again at one of them.
+    fn catch_up(&self, t: &Task) {
+        let mut fresh = (t.looked_at.replace(t.n.get())..t.n.get()).rev();
+        if let Some(n) = fresh.find(|&n| n == 0 || self.lets_go(t, n, 0) || self.overriding(t, n).is_some()) {
+            t.since.set(n);
+            t.redraws.set(0);
+            t.drawn.set(None);
         }
-        priority.get()
     }
 
     fn draw(&self, t: &Task) -> u32 {
@@ -197,9 +213,11 @@ impl Machine {
     /// Something conflicts with the pending access of `task`: it is drawn again.
     pub(super) fn redraw(&self, task: TaskId) {
         let t = &self.tasks[task as usize];
+        self.catch_up(t);
         t.redraws.set(t.redraws.get().wrapping_add(1));
         if self.lets_go(t, t.since.get(), t.redraws.get()) {
-            self.drawn.set(self.drawn.get() & !(1 << task));
+            t.drawn.set(None);
+            self.priorities[task as usize].set(None);
         }
     }
 
@@ -228,6 +246,13 @@ impl Machine {
     #[inline]
     pub(super) fn set_lock(&self, lock: u8, state: LockState) {
         self.locks[lock as usize].set(state);
+        if self.sets.get().of(Set::ForLock) & !(1 << self.current.get()) != 0 {
+            self.tell_waiters(lock, state);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_waiters(&self, lock: u8, state: LockState) {
         for t in self.others(Set::ForLock) {
             if let Wait::Lock { lock: l, read, nest } = self.waits_for(t)
                 && l == lock

@@ -19,12 +19,15 @@ pub(crate) trait Schedule {
 }
 
 /// The tasks of a set, lowest first.
-pub(crate) fn tasks(mut set: u16) -> impl Iterator<Item = TaskId> {
+#[inline]
+pub(crate) fn tasks(set: u16) -> impl Iterator<Item = TaskId> {
+    let mut set = u32::from(set);
     std::iter::from_fn(move || {
+        if set == 0 {
+            return None;
+        }
         let task = set.trailing_zeros() as TaskId;
-        (set != 0).then(|| {
-            set &= set - 1;
-            task
-        })
+        set &= set - 1;
+        Some(task)
     })
 }

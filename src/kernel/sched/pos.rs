@@ -41,11 +41,18 @@ impl Schedule for Pos {
             if signature & k.signature(t) == 0 {
                 continue;
             }
-            let pending = k.tasks[t as usize].touch.get();
-            if touch.iter().any(|a| pending.iter().any(|b| a.conflicts(*b))) || k.also.conflicts(&pending) {
-                k.redraw(t);
-            }
+            redraw_if_conflicting(k, t, touch);
         }
+    }
+}
+
+#[inline(never)]
+fn redraw_if_conflicting(k: &Machine, t: TaskId, touch: &[Touch; 3]) {
+    let pending = k.tasks[t as usize].touch.get();
+    let some = |touch: &&Touch| **touch != Touch::NONE;
+    let conflicts = |a: &Touch| pending.iter().filter(some).any(|b| a.conflicts(*b));
+    if touch.iter().filter(some).any(conflicts) || k.also.conflicts(&pending) {
+        k.redraw(t);
     }
 }
 
