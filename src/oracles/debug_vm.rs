@@ -36,7 +36,7 @@ impl Oracle for DebugVm {
         (self.counted, self.pool_heads) = (0, 0);
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::Bug { what, pfn } => found.add(bug(r, what, pfn)),

@@ -46,7 +46,7 @@ impl Oracle for FsDirty {
         *self = FsDirty::default();
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::PageMkwrite { pfn } => self.asked |= block(pfn, 1),

@@ -22,7 +22,7 @@ impl Oracle for HungTask {
         self.waits = [None; NR_TASKS];
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::LockContended { .. } | Event::MightSleep => self.waits[r.task as usize] = Some(r.func),

@@ -34,7 +34,7 @@ impl Oracle for Kasan {
         *self = Kasan { buddy: free_at_boot(), pool: 0 };
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::Use { kind, pfn, took, now, owner, .. } if took != now => {

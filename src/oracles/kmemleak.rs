@@ -41,7 +41,7 @@ impl Oracle for Kmemleak {
         self.live = 0;
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, _found: &mut Findings) {
         match r.event {
             Event::Alloc { pfn, order, .. } => {

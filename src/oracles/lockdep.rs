@@ -91,7 +91,7 @@ impl Oracle for Lockdep {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         if r.event.is_locking() {
             self.locking(r, found);

@@ -14,8 +14,12 @@
 //! undoes it; pages that stay mapped for a device because they are pinned.
 
 use super::{Findings, Oracle, Violation, block};
-use crate::limits::{BIO_MAX_VECS, NR_FRAMES, NR_HANDLES, NR_MMS, PTRS_PER_PTE, TASK_SIZE};
+use crate::limits::{BIO_MAX_VECS, NR_FRAMES, NR_HANDLES, NR_MMS, NR_TASKS, PTRS_PER_PTE};
 use crate::trace::{Event, Pfn, Record};
+
+/// Binary digits of the number of ranges a page lies in: no task is in more than two at once.
+const DIGITS: usize = 6;
+const _: () = assert!(2 * NR_TASKS < 1 << DIGITS);
 
 /// An entry that was taken away outside of all ranges: unless the same step puts it back.
 #[derive(Clone)]
@@ -27,8 +31,9 @@ struct Gone {
 }
 
 pub(super) struct MmuNotifier {
-    /// How many ranges a page lies in, and the pages for which that is not 0, one bit each.
-    ranges: [[u8; TASK_SIZE]; NR_MMS],
+    /// How many ranges a page lies in, a binary digit a word, one bit a page, and the pages for which
+    /// that is not 0.
+    ranges: [[u64; DIGITS]; NR_MMS],
     inside: [u64; NR_MMS],
     /// Pages behind a pmd that points to a table, and pages that a pte maps, one bit each.
     tables: [u64; NR_MMS],
@@ -44,7 +49,7 @@ pub(super) struct MmuNotifier {
 impl Default for MmuNotifier {
     fn default() -> MmuNotifier {
         MmuNotifier {
-            ranges: [[0; TASK_SIZE]; NR_MMS],
+            ranges: [[0; DIGITS]; NR_MMS],
             inside: [0; NR_MMS],
             tables: [0; NR_MMS],
             mapped: [0; NR_MMS],
@@ -58,12 +63,7 @@ impl Default for MmuNotifier {
 
 impl Oracle for MmuNotifier {
     fn reset(&mut self) {
-        // Most programs end with all ranges ended.
-        for mm in 0..NR_MMS {
-            if std::mem::take(&mut self.inside[mm]) != 0 {
-                self.ranges[mm] = [0; TASK_SIZE];
-            }
-        }
+        (self.ranges, self.inside) = ([[0; DIGITS]; NR_MMS], [0; NR_MMS]);
         (self.tables, self.mapped) = ([0; NR_MMS], [0; NR_MMS]);
         self.maps = [[None; BIO_MAX_VECS]; NR_HANDLES];
         self.reached = [0; NR_FRAMES];
@@ -71,7 +71,7 @@ impl Oracle for MmuNotifier {
         self.gone = None;
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         if let Some(gone) = self.gone.take() {
             let back = matches!(r.event, Event::Map { mm, va, pfn, write, .. }
@@ -126,12 +126,15 @@ impl MmuNotifier {
     }
 
     fn range(&mut self, mm: u8, start: u8, end: u8, begin: bool) {
-        for va in start..end {
-            let ranges = &mut self.ranges[mm as usize][va as usize];
-            *ranges = if begin { *ranges + 1 } else { ranges.saturating_sub(1) };
-            let bit = 1 << va;
-            let inside = &mut self.inside[mm as usize];
-            *inside = if *ranges > 0 { *inside | bit } else { *inside & !bit };
+        let inside = &mut self.inside[mm as usize];
+        // What is carried, or borrowed; nobody is in less than no range.
+        let mut pages = crate::arch::pages(start.into(), end.into()) & if begin { u64::MAX } else { *inside };
+        *inside = 0;
+        for digit in &mut self.ranges[mm as usize] {
+            let carry = pages & if begin { *digit } else { !*digit };
+            *digit ^= pages;
+            *inside |= *digit;
+            pages = carry;
         }
     }
 

@@ -58,8 +58,18 @@ enum Call {
     Kernel,
 }
 
+/// What an operation is about.
+#[derive(Clone, Copy)]
+enum About {
+    One(Call),
+    /// That depends on the advice, its argument number so much.
+    Advice(usize),
+}
+
 pub(super) struct PagePin {
     pub(super) strict: bool,
+    /// By the operation's number.
+    about: [About; 256],
     spaces: [Space; NR_MMS],
     calls: [Call; NR_TASKS],
 }
@@ -67,7 +77,8 @@ pub(super) struct PagePin {
 impl Default for PagePin {
     fn default() -> PagePin {
         let space = Space { mapped: 0, pinned: 0, apart: 0, pages: [Page::default(); TASK_SIZE] };
-        PagePin { strict: false, spaces: [space; NR_MMS], calls: [Call::Owner; NR_TASKS] }
+        let about = std::array::from_fn(|nr| about(nr as u8));
+        PagePin { strict: false, about, spaces: [space; NR_MMS], calls: [Call::Owner; NR_TASKS] }
     }
 }
 
@@ -79,7 +90,7 @@ impl Oracle for PagePin {
         self.calls = std::array::from_fn(|t| if t < NR_USER_TASKS { Call::Owner } else { Call::Kernel });
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::Map { mm, va, pfn, nr, anon, .. } => {
@@ -89,7 +100,7 @@ impl Oracle for PagePin {
             Event::Notify { mm, start, end, kind, begin: false } => self.notified(r, mm, start, end, kind, found),
             Event::GupPin { mm, va, pfn, took, kind: Pin::Pin | Pin::Longterm, .. } => self.pin(mm, va, (pfn, took)),
             Event::GupUnpin { pfn, took, kind: Pin::Pin | Pin::Longterm } => self.unpin(r, (pfn, took), found),
-            Event::CallBegin { op, args, .. } => self.calls[r.task as usize] = call(op, args),
+            Event::CallBegin { op, args, .. } => self.calls[r.task as usize] = self.call(op, args),
             Event::CallEnd { .. } => self.calls[r.task as usize] = Call::Owner,
             Event::MmExit { mm, .. } => {
                 let space = &mut self.spaces[mm as usize];
@@ -101,6 +112,16 @@ impl Oracle for PagePin {
 }
 
 impl PagePin {
+    fn call(&self, op: u8, args: [u8; 5]) -> Call {
+        match self.about[op as usize] {
+            About::One(call) => call,
+            // Dontneed and free; pageout and cold.
+            About::Advice(i) if matches!(args[i], 0 | 7) => Call::Owner,
+            About::Advice(i) if matches!(args[i], 5 | 6) => Call::Kernel,
+            About::Advice(_) => Call::Process,
+        }
+    }
+
     fn map(&mut self, mm: u8, va: u8, pfn: Pfn, anon: bool) {
         let space = &mut self.spaces[mm as usize];
         let page = &mut space.pages[va as usize];
@@ -208,27 +229,20 @@ impl PagePin {
     }
 }
 
-/// What a call is about.
-fn call(nr: u8, args: [u8; 5]) -> Call {
-    let Some(op) = op(nr) else { return Call::Owner };
-    let advice = op.args.iter().position(|a| a.name == "advice").map(|i| args[i]);
-    match (op.name, advice) {
-        // Advice: dontneed and free; pageout and cold.
-        (_, Some(0 | 7)) => Call::Owner,
-        (_, Some(5 | 6)) | ("reclaim", _) => Call::Kernel,
-        (_, Some(_)) => Call::Process,
-        ("munmap" | "mmap" | "mremap" | "execve" | "ftruncate" | "fallocate", _) => Call::Owner,
-        (name, _) if ["ttm_", "dma_buf_", "gpu_", "devdax_"].iter().any(|room| name.starts_with(room)) => Call::Owner,
-        (name, _) if ["load", "store", "fork", "mprotect", "fsync"].contains(&name) => Call::Process,
-        (name, _)
-            if ["pin", "get_user", "unpin", "dio_", "vmsplice", "io_uring_", "userptr_"]
-                .iter()
-                .any(|p| name.starts_with(p)) =>
-        {
-            Call::Process
-        }
-        _ => Call::Kernel,
+/// What an operation is about.
+fn about(nr: u8) -> About {
+    let Some(op) = op(nr) else { return About::One(Call::Owner) };
+    if let Some(advice) = op.args.iter().position(|a| a.name == "advice") {
+        return About::Advice(advice);
     }
+    let begins = |with: &[&str]| with.iter().any(|with| op.name.starts_with(with));
+    About::One(match op.name {
+        "munmap" | "mmap" | "mremap" | "execve" | "ftruncate" | "fallocate" => Call::Owner,
+        _ if begins(&["ttm_", "dma_buf_", "gpu_", "devdax_"]) => Call::Owner,
+        "load" | "store" | "fork" | "mprotect" | "fsync" => Call::Process,
+        _ if begins(&["pin", "get_user", "unpin", "dio_", "vmsplice", "io_uring_", "userptr_"]) => Call::Process,
+        _ => Call::Kernel,
+    })
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Oracle for PageTableCheck {
         *self = PageTableCheck { free: super::kasan::free_at_boot(), ..PageTableCheck::default() };
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::Map { mm, va, pfn, nr, gen_, anon, write, .. } => {

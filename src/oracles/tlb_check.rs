@@ -62,7 +62,7 @@ impl Oracle for TlbCheck {
         self.any = 0;
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::TlbFill { cpu, va, pfn, .. } => {

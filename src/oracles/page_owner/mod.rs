@@ -19,13 +19,14 @@
 //! was replaced meanwhile; file, device and buffer-object memory, whose owner is somebody else;
 //! writes through a mapping that is not plain anonymous memory.
 
+mod effect;
 mod fork;
 mod parted;
 
 use super::{Findings, Oracle, Violation};
-use crate::entry::op;
 use crate::limits::{NR_FRAMES, NR_MMS, NR_TASKS, TASK_SIZE};
 use crate::trace::{Event, Owner, Pfn, Pin, Record, UseKind};
+use effect::Doing;
 use fork::Fork;
 use parted::Parted;
 
@@ -88,14 +89,11 @@ struct Running {
     disturbed: u64,
 }
 
-/// `dontneed`, `dontfork` and `free` among the advice of madvise.
-const DONTNEED: u8 = 0;
-const FREE: u8 = 7;
-const DONTFORK: u8 = 1;
-
 const IDLE: Running = Running { mm: u8::MAX, discards: 0, plain: 0, disturbed: 0 };
 
 pub(super) struct PageOwner {
+    /// By the operation's number.
+    doing: [Doing; 256],
     spaces: [Space; NR_MMS],
     running: [Running; NR_TASKS],
     got: [Got; NR_FRAMES],
@@ -112,7 +110,8 @@ impl Default for PageOwner {
             dontfork: false,
             fork: Fork::default(),
         };
-        PageOwner { spaces: [space; NR_MMS], running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
+        let doing = std::array::from_fn(|nr| Doing::of(nr as u8));
+        PageOwner { doing, spaces: [space; NR_MMS], running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
     }
 }
 
@@ -126,7 +125,7 @@ impl Oracle for PageOwner {
         self.running = [IDLE; NR_TASKS];
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::Use { kind, pfn, took, now, owner, value, written, at } if took == now => {
@@ -331,8 +330,9 @@ impl PageOwner {
 
     fn begin(&mut self, task: u8, nr: u8, args: [u8; 5], mm: u8) {
         let Some(space) = self.spaces.get_mut(mm as usize) else { return };
-        space.dontfork |= op(nr).is_some_and(|op| op.name == "madvise") && args[2] == DONTFORK;
-        let (discards, plain) = effect(nr, args, space.plain);
+        let doing = self.doing[nr as usize];
+        space.dontfork |= doing.is_dontfork(args);
+        let (discards, plain) = doing.effect(args, space.plain);
         self.running[task as usize] = Running { mm, discards, plain, disturbed: space.unstable };
         if discards == 0 {
             return;
@@ -359,31 +359,6 @@ impl PageOwner {
         if success && discards & disturbed == 0 {
             space.plain |= plain;
         }
-    }
-}
-
-/// The pages a call may discard, and those that are plain anonymous memory afterwards.
-fn effect(nr: u8, args: [u8; 5], plain: u64) -> (u64, u64) {
-    let Some(op) = op(nr) else { return (0, 0) };
-    let arg = |name: &str| op.args.iter().position(|a| a.name == name).map(|i| args[i]);
-    let Some(addr) = arg("addr") else { return (0, 0) };
-    // A length is at least 1, and written as byte 0.
-    let len = arg("len").map_or(TASK_SIZE, |len| len as usize + 1);
-    let pages = |start: usize| crate::arch::pages(start, (start + len).min(TASK_SIZE));
-    let range = pages(addr.into());
-    match op.name {
-        "load" | "store" | "mprotect" | "get_user_pages" | "pin_user_pages" | "dio_read" | "dio_write" | "vmsplice"
-        | "io_uring_register" | "userptr_create" | "fork" | "collapse" | "move_pages" | "split_huge_pages" => (0, 0),
-        "mmap" => (range, if arg("map") == Some(0) { range } else { 0 }),
-        "madvise" if matches!(arg("advice"), Some(DONTNEED | FREE)) => (range, range & plain),
-        "madvise" => (0, 0),
-        "mremap" => {
-            let new = arg("new").unwrap_or(addr);
-            let moved = range & plain;
-            let moved = if new >= addr { moved << (new - addr) } else { moved >> (addr - new) };
-            (range | pages(new.into()), moved & !range)
-        }
-        _ => (range, 0),
     }
 }
 
