@@ -170,16 +170,13 @@ pub(crate) fn rmap_lock(k: &Kernel, pfn: Pfn) -> Option<Lock> {
 
 /// The area behind `after` that may map a locked page, and where.  Linux: rmap_walk().
 pub(crate) fn rmap_walk_next(k: &Kernel, pfn: Pfn, rwsem: Lock, after: Option<RmapOrder>) -> Option<(Vma, u8)> {
-    let ours: Box<dyn Fn(&Vma) -> bool>;
-    let index = if k.folio_test_anon(pfn) {
-        let (anon_vma, index) = k.folio_anon_vma(pfn);
-        ours = Box::new(move |v| v.anon_vma(k) == Some(anon_vma));
-        index
-    } else {
-        let mapping = k.folio_mapping(pfn);
-        ours = Box::new(move |v| v.mapping == mapping);
-        k.folio_index(pfn)
+    let anon = k.folio_test_anon(pfn).then(|| k.folio_anon_vma(pfn));
+    let mapping = if anon.is_some() { NO_MAPPING } else { k.folio_mapping(pfn) };
+    let ours = |v: &Vma| match anon {
+        Some((anon_vma, _)) => v.anon_vma(k) == Some(anon_vma),
+        None => v.mapping == mapping,
     };
+    let index = anon.map_or_else(|| k.folio_index(pfn), |(_, index)| index);
     let shows = |v: &Vma| ours(v) && (v.pgoff..v.pgoff + (v.end - v.start)).contains(&index);
     let vma = next_in_rmap_order(k, rwsem, after, shows)?;
     let va = vma.start + (index - vma.pgoff);
