@@ -6,6 +6,7 @@ mod dma_buf;
 mod gup;
 mod io;
 mod memory;
+mod place;
 mod system;
 mod table;
 mod ttm;
@@ -15,4 +16,5 @@ pub use args::{ArgKind, HandleKind};
 pub use system::System;
 pub use table::{ArgDesc, OPS, Op, op, op_by_name};
 
-pub(crate) use table::{Ret, dispatch};
+pub(crate) use place::{Place, place};
+pub(crate) use table::{Ret, syscall};

@@ -5,8 +5,10 @@
 //! counters and `gupfuzz list ops` derive from here.
 
 use super::args::*;
+use super::place::{Place, place};
 use super::{System, dma_buf, gup, io, memory, ttm, userptr};
 use crate::kernel::Errno;
+use std::rc::Rc;
 
 /// What a call returns: a count or a value, or an errno.
 pub(crate) type Ret = Result<u32, Errno>;
@@ -40,14 +42,14 @@ macro_rules! syscall_table {
             args: &[$(ArgDesc { name: stringify!($arg), kind: <$ty as Arg>::KIND }),*],
         }),*];
 
-        /// Runs one call of the current task; arguments are normalized bytes.
-        pub(crate) async fn dispatch(s: &System, nr: u8, args: [u8; 5]) -> Ret {
+        /// A place for calls of operation `nr`; arguments are normalized bytes.
+        pub(crate) fn syscall(sys: &Rc<System>, nr: u8) -> Box<dyn Place> {
             match nr {
-                $($nr => {
+                $($nr => place(sys, |s, args| async move {
                     #[allow(unused_mut, unused_variables, reason = "calls without arguments")]
                     let mut args = args.into_iter();
-                    $entry(s $(, <$ty as Arg>::from_byte(args.next().expect("at most five arguments")))*).await
-                })*
+                    $entry(&s $(, <$ty as Arg>::from_byte(args.next().expect("at most five arguments")))*).await
+                }),)*
                 _ => unreachable!("operation {nr} is not in the table"),
             }
         }

@@ -2,18 +2,18 @@
 //! The step loop.
 
 use super::Observe;
-use super::tasks::{Calls, Last};
-use crate::entry::System;
+use super::ears::Ears;
+use super::tasks::{Kind, Last, Now, Places, User};
+use crate::entry::{Ret, System};
 use crate::kernel::sched::{Schedule, tasks};
-use crate::kernel::{TaskId, Wait};
+use crate::kernel::{TaskId, Touch, Wait};
 use crate::limits::*;
-use crate::oracles::{Oracles, StateMap, Stats};
+use crate::oracles::StateMap;
 use crate::prog::Rec;
-use crate::trace::{Event, Record};
-use std::future::Future;
-use std::hash::{Hash, Hasher};
-use std::pin::Pin;
-use std::task::{Context, Waker};
+use crate::trace::{Event, Site, obj};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::Poll;
 
 /// The kernel's tasks, one bit each.
 const KERNEL_TASKS: u16 = (1 << NR_TASKS) - (1 << NR_USER_TASKS);
@@ -28,56 +28,99 @@ pub(super) enum Over {
 }
 
 /// A run under way.
-pub(super) struct Exec<'r, 'p, 'f> {
-    pub(super) sys: &'r System,
-    pub(super) calls: &'r Calls<'p>,
-    pub(super) oracles: &'r mut Oracles,
-    pub(super) stats: &'r mut Stats,
+pub(super) struct Exec<'r, 'p> {
+    pub(super) sys: &'r Rc<System>,
+    pub(super) records: &'p [Rec],
+    pub(super) ears: &'r RefCell<Ears>,
     pub(super) states: &'r mut StateMap,
-    pub(super) tasks: [Pin<&'f mut (dyn Future<Output = ()> + 'r)>; NR_TASKS],
+    pub(super) places: &'r mut Places,
+    pub(super) users: [User<'p>; NR_USER_TASKS],
     pub(super) observe: Observe,
-    pub(super) digest: u64,
     pub(super) depth_sum: u64,
+    pub(super) ended: u32,
+    pub(super) succeeded: u32,
     pub(super) over: Option<Over>,
 }
 
-impl Exec<'_, '_, '_> {
+impl Exec<'_, '_> {
     /// Polls a task: it acts on its pending access, if it has one, and announces the next.
     #[inline]
     fn poll(&mut self, t: TaskId) {
-        self.sys.set_current(t);
-        let mut context = Context::from_waker(Waker::noop());
-        let ended = self.tasks[t as usize].as_mut().poll(&mut context).is_ready();
-        assert!(!ended, "task {t} returned");
+        match self.places.poll(t) {
+            Some(Poll::Pending) => {}
+            Some(Poll::Ready(ret)) => self.leave(t, ret),
+            None => self.enter(t),
+        }
         self.listen();
     }
 
-    /// Feeds what happened to the oracles; most steps say nothing.
-    #[inline]
-    fn listen(&mut self) {
-        if !self.sys.trace.is_drained() {
-            self.feed();
+    /// A user task that is inside of nothing enters the kernel, or says what it would enter it for.
+    #[inline(never)]
+    fn enter(&mut self, t: TaskId) {
+        let user = &mut self.users[t as usize];
+        let Now::Enters(number, call) = user.now else { return self.next(t) };
+        user.now = Now::Calls(number, call);
+        let mm = self.sys.current_mm();
+        self.sys.emit(Event::CallBegin { call: number, op: call.op, args: call.args, mm });
+        self.go_into(t, Kind::Call(call.op), call.args);
+    }
+
+    fn go_into(&mut self, t: TaskId, kind: Kind, args: [u8; 5]) {
+        self.places.enter(t, self.sys, kind, args);
+        if let Some(Poll::Ready(ret)) = self.places.poll(t) {
+            self.leave(t, ret);
         }
     }
 
+    /// A call has ended, or all there was to do; what is next?
     #[inline(never)]
-    fn feed(&mut self) {
-        let Exec { sys, oracles, stats, observe, digest, .. } = self;
-        let digests = matches!(observe, Observe::Digest | Observe::Keep);
-        sys.trace.drain(|record| {
-            oracles.event(record);
-            stats.event(record);
-            if digests {
-                *digest = with(*digest, record);
+    fn leave(&mut self, t: TaskId, ret: Ret) {
+        assert!((t as usize) < NR_USER_TASKS, "task {t} returned");
+        match std::mem::take(&mut self.users[t as usize].now) {
+            Now::Calls(number, call) => {
+                self.places.leave(t, Kind::Call(call.op));
+                self.ended += 1;
+                self.succeeded += ret.is_ok() as u32;
+                let ret = ret.map_or_else(|errno| -(errno as i32), |value| value as i32);
+                self.sys.emit(Event::CallEnd { call: number, ret });
             }
-        });
-        if self.over.is_none() && self.oracles.found() {
+            Now::Ends(last) => {
+                self.places.leave(t, Kind::Last(last));
+                assert!(ret.is_ok(), "leaving an address space needs no memory");
+            }
+            now => unreachable!("task {t} was inside of nothing: {now:?}"),
+        }
+        self.next(t);
+    }
+
+    fn next(&mut self, t: TaskId) {
+        let user = &mut self.users[t as usize];
+        user.now = user.take(t, self.records);
+        match user.now {
+            Now::Enters(number, call) => {
+                let salt = u32::from(call.steps) | u32::from(call.op) << 8 | u32::from(t) << 16;
+                self.sys.begin_call(t, number, salt);
+                // Entering the kernel is a step: what a call does first, looking a handle up, say,
+                // is ordered by the schedule like everything else.
+                let touch = Touch::write(obj::counter(obj::CALLS_BEGUN));
+                self.sys.announce(Site::here(), &[touch, Touch::NONE, Touch::NONE], Wait::Ready);
+            }
+            Now::Ends(last) => self.go_into(t, Kind::Last(last), [0; 5]),
+            _ => self.sys.set_idle(t),
+        }
+    }
+
+    /// The run is over as soon as an oracle fires.
+    #[inline]
+    fn listen(&mut self) {
+        if self.sys.trace.is_over() && self.over.is_none() {
             self.over = Some(Over::Found);
         }
     }
 
     /// Takes one step.
-    fn step(&mut self, t: TaskId, active: u16, sched: &mut dyn Schedule) {
+    #[inline]
+    fn step(&mut self, t: TaskId, active: u16, sched: &mut impl Schedule) {
         let (touch, site) = self.sys.pending(t);
         let depth = self.sys.depth(t);
         self.sys.begin_step(t);
@@ -86,7 +129,7 @@ impl Exec<'_, '_, '_> {
             self.sys.emit_at(site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
         }
         self.poll(t);
-        if self.observe != Observe::Bare {
+        if self.observe != Observe::Bare && StateMap::watches(&touch) {
             self.states.note(self.sys, &touch, site, depth);
         }
         if active != 1 << t {
@@ -97,9 +140,16 @@ impl Exec<'_, '_, '_> {
         }
     }
 
+    /// Takes one step, alone.
+    #[inline]
+    fn step_alone(&mut self, t: TaskId) {
+        self.step(t, 1 << t, &mut Fixed);
+    }
+
     /// Kernel tasks go to sleep until there is work.
     pub(super) fn boot(&mut self) {
         for t in tasks(KERNEL_TASKS) {
+            self.sys.set_current(t);
             self.poll(t);
         }
     }
@@ -112,8 +162,9 @@ impl Exec<'_, '_, '_> {
     /// Lets tasks that wait for a call have those up to record `limit`.
     fn allow(&mut self, set: u16, limit: usize) {
         for t in tasks(set) {
-            self.calls.allow(t, limit);
+            self.users[t as usize].limit = limit;
             if self.sys.waits_for(t) == Wait::NextCall && self.over.is_none() {
+                self.sys.set_current(t);
                 self.poll(t);
             }
         }
@@ -130,7 +181,7 @@ impl Exec<'_, '_, '_> {
     }
 
     /// Runs all records, round by round.
-    pub(super) fn rounds(&mut self, records: &[Rec], sched: &mut dyn Schedule) {
+    pub(super) fn rounds(&mut self, records: &[Rec], sched: &mut impl Schedule) {
         let mut i = 0;
         while i < records.len() && self.over.is_none() {
             let Rec::Call(call) = records[i] else {
@@ -140,7 +191,7 @@ impl Exec<'_, '_, '_> {
             if !call.concurrent {
                 i += 1;
                 self.allow(1 << call.task, i);
-                self.round_of_one(call.task, sched);
+                self.round_of_one(call.task);
                 continue;
             }
             let mut set = 0;
@@ -158,7 +209,7 @@ impl Exec<'_, '_, '_> {
     }
 
     /// Calls race, and kernel tasks with them, until the calls have ended.
-    fn round(&mut self, sched: &mut dyn Schedule) {
+    fn round(&mut self, sched: &mut impl Schedule) {
         loop {
             let busy = self.busy();
             if busy == 0 || self.over.is_some() {
@@ -176,10 +227,10 @@ impl Exec<'_, '_, '_> {
     }
 
     /// One call; kernel tasks run while it is blocked.
-    fn round_of_one(&mut self, t: TaskId, sched: &mut dyn Schedule) {
+    fn round_of_one(&mut self, t: TaskId) {
         while self.busy() != 0 && self.over.is_none() {
             match self.next_for(t) {
-                Some(next) => self.step(next, 1 << next, sched),
+                Some(next) => self.step_alone(next),
                 None => self.deadlock(),
             }
         }
@@ -226,7 +277,7 @@ impl Exec<'_, '_, '_> {
             let Some(next) = next else {
                 return;
             };
-            self.step(next, 1 << next, &mut Fixed);
+            self.step_alone(next);
             left -= (next == t) as u32;
         }
     }
@@ -234,14 +285,15 @@ impl Exec<'_, '_, '_> {
     /// Everything comes to its end, in a fixed round robin: calls, kernel tasks, processes, handles.
     pub(super) fn epilogue(&mut self) {
         self.drain();
-        self.stats.stop();
+        self.ears.borrow_mut().stats.stop();
         for t in 0..NR_USER_TASKS as TaskId {
             self.last(t, Last::Exit);
         }
         self.last(0, Last::CloseAll);
         if self.over.is_none() && self.observe != Observe::Bare {
-            self.oracles.quiescent(self.sys);
-            if self.oracles.found() {
+            let oracles = &mut self.ears.borrow_mut().oracles;
+            oracles.quiescent(self.sys);
+            if oracles.found() {
                 self.over = Some(Over::Found);
             }
         }
@@ -249,7 +301,8 @@ impl Exec<'_, '_, '_> {
 
     fn last(&mut self, t: TaskId, last: Last) {
         if self.over.is_none() {
-            self.calls.last[t as usize].set(last);
+            self.users[t as usize].last = Some(last);
+            self.sys.set_current(t);
             self.poll(t);
             self.drain();
         }
@@ -264,7 +317,7 @@ impl Exec<'_, '_, '_> {
             while left & self.sys.enabled() != 0 && self.over.is_none() {
                 let t = (left & self.sys.enabled()).trailing_zeros();
                 left &= u16::MAX << 1 << t;
-                self.step(t as TaskId, 1 << t, &mut Fixed);
+                self.step_alone(t as TaskId);
                 moved = true;
             }
             match (moved, self.busy()) {
@@ -276,7 +329,7 @@ impl Exec<'_, '_, '_> {
     }
 }
 
-/// The schedule of whoever picks the steps himself.
+/// The schedule of a task that is alone.
 struct Fixed;
 
 impl Schedule for Fixed {
@@ -284,44 +337,4 @@ impl Schedule for Fixed {
         unreachable!("nobody asks")
     }
     fn taken(&mut self, _: &crate::kernel::Machine, _: TaskId, _: &[crate::kernel::Touch; 3], _: u16) {}
-}
-
-/// A digest of all records up to this one.
-#[cold]
-fn with(digest: u64, record: &Record) -> u64 {
-    let mut hasher = Fnv(digest);
-    (record.step, record.task, record.site.key(), record.event).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Fowler, Noll, Vo: a hash that is the same everywhere.
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
-    fn write_u16(&mut self, n: u16) {
-        self.write(&n.to_le_bytes());
-    }
-    fn write_u32(&mut self, n: u32) {
-        self.write(&n.to_le_bytes());
-    }
-    fn write_u64(&mut self, n: u64) {
-        self.write(&n.to_le_bytes());
-    }
-    fn write_usize(&mut self, n: usize) {
-        self.write_u64(n as u64);
-    }
-    fn write_isize(&mut self, n: isize) {
-        self.write_u64(n as u64);
-    }
-    fn write_i32(&mut self, n: i32) {
-        self.write(&n.to_le_bytes());
-    }
 }

@@ -2,6 +2,7 @@
 //! start_kernel(): boots the machine, owns the tasks' futures, runs one program step by step, feeds
 //! the oracles and gathers the outcome.  Linux: init/main.c.
 
+mod ears;
 mod exec;
 mod tasks;
 
@@ -10,12 +11,14 @@ use crate::fixes::{Fix, FixSet};
 use crate::kernel::Draw;
 use crate::kernel::sched::{Bytes, Pos};
 use crate::limits::*;
-use crate::oracles::{Oracles, StateMap, Stats, Violation};
+use crate::oracles::{StateMap, Violation};
 use crate::prog::{Prog, Rec, ScheduleKind};
 use crate::trace::{Func, Record};
+use ears::Ears;
 use exec::Exec;
-use std::pin::pin;
-use tasks::Calls;
+use std::cell::RefCell;
+use std::rc::Rc;
+use tasks::Places;
 
 /// How much a run observes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -90,9 +93,9 @@ impl Outcome {
 
 /// A machine that can be booted again and again.
 pub struct Computer {
-    sys: System,
-    oracles: Oracles,
-    stats: Stats,
+    sys: Rc<System>,
+    places: Places,
+    ears: Rc<RefCell<Ears>>,
     /// Every (object state, site) pair seen so far.
     pub states: StateMap,
     fixes: FixSet,
@@ -100,13 +103,10 @@ pub struct Computer {
 
 /// A machine with the given kernel.
 pub fn start_kernel(fixes: FixSet) -> Computer {
-    Computer {
-        sys: System::new(fixes),
-        oracles: Oracles::default(),
-        stats: Stats::default(),
-        states: StateMap::default(),
-        fixes,
-    }
+    let sys = Rc::new(System::new(fixes));
+    let ears = Rc::new(RefCell::new(Ears::default()));
+    sys.trace.listen(Box::new(ears.clone()));
+    Computer { places: Places::new(&sys), sys, ears, states: StateMap::default(), fixes }
 }
 
 impl Computer {
@@ -135,39 +135,25 @@ impl Computer {
     /// Boots, and runs one interleaving of the program.
     pub fn run(&mut self, prog: &Prog, seed: u32, observe: Observe) -> Outcome {
         let draw = if prog.schedule == ScheduleKind::Pos { Draw::Pos { seed } } else { Draw::None };
+        self.places.reset();
         let sys = &self.sys;
         sys.reset(self.fixes, draw);
         sys.trace.reset(observe != Observe::Bare, observe == Observe::Keep);
-        self.oracles.reset();
-        self.oracles.set_strict(self.fixes.has(Fix::PagePinStrict));
-        self.stats.reset();
+        self.ears.borrow_mut().reset(observe);
+        self.ears.borrow_mut().oracles.set_strict(self.fixes.has(Fix::PagePinStrict));
         tasks::load_overrides(sys, prog);
 
-        let calls = Calls::new(&prog.records);
-        let user = |t| tasks::user_task(sys, &calls, t);
         let mut exec = Exec {
             sys,
-            calls: &calls,
-            oracles: &mut self.oracles,
-            stats: &mut self.stats,
+            records: &prog.records,
+            ears: &self.ears,
             states: &mut self.states,
-            tasks: [
-                pin!(user(0)),
-                pin!(user(1)),
-                pin!(user(2)),
-                pin!(user(3)),
-                pin!(user(4)),
-                pin!(user(5)),
-                pin!(user(6)),
-                pin!(user(7)),
-                pin!(tasks::disk(sys)),
-                pin!(tasks::gpu(sys)),
-                pin!(tasks::kworker(sys)),
-                pin!(tasks::rcu(sys)),
-            ],
+            places: &mut self.places,
+            users: Default::default(),
             observe,
-            digest: 0,
             depth_sum: 0,
+            ended: 0,
+            succeeded: 0,
             over: None,
         };
         exec.boot();
@@ -182,11 +168,12 @@ impl Computer {
         }
         let own_steps = sys.steps();
         exec.epilogue();
-        let (over, digest, depth_sum) = (exec.over.take(), exec.digest, exec.depth_sum);
+        let Exec { over, depth_sum, ended: calls, succeeded, .. } = exec;
+        let mut ears = self.ears.borrow_mut();
         let verdict = match over {
             Some(exec::Over::Cut) => Verdict::Cut,
             Some(exec::Over::Found) => {
-                Verdict::Violation(Box::new(self.oracles.take_violation().expect("an oracle has found something")))
+                Verdict::Violation(Box::new(ears.oracles.take_violation().expect("an oracle has found something")))
             }
             None => Verdict::Silent,
         };
@@ -195,11 +182,11 @@ impl Computer {
             seed,
             steps: sys.steps(),
             own_steps,
-            calls: calls.ended.get(),
-            succeeded: calls.succeeded.get(),
-            pin_across_unmap: self.stats.pin_across_unmap(),
+            calls,
+            succeeded,
+            pin_across_unmap: ears.stats.pin_across_unmap(),
             depth_sum,
-            digest,
+            digest: ears.digest,
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What each task does for as long as the machine runs.
 
-use crate::entry::{System, dispatch, op};
+use crate::entry::{Place, Ret, System, place, syscall};
 use crate::fs::bio::bio_dirty_fn;
 use crate::fs::disk::disk_main;
 use crate::fs::ext4::inode::ext4_writepages;
@@ -10,71 +10,56 @@ use crate::limits::*;
 use crate::mm::mmap::exec_mmap;
 use crate::mm::pgtable::pte_free;
 use crate::prog::{Call, Prog, Rec};
-use crate::trace::{Access, Event, obj};
+use crate::ttm::sched_main::gpu_main;
 use crate::ttm::ttm_device_delayed_work;
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 /// What the epilogue makes a user task do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Last {
-    #[default]
-    Nothing,
     /// Leave its address space.
     Exit,
     /// Close every handle.
     CloseAll,
 }
 
-/// Who is to make which call: each task takes its own calls out of the records it may look at.
-pub(super) struct Calls<'p> {
-    records: &'p [Rec],
-    /// The next record each task looks at, and where it has to stop for now.
-    next: [Cell<usize>; NR_USER_TASKS],
-    limit: [Cell<usize>; NR_USER_TASKS],
-    pub(super) last: [Cell<Last>; NR_USER_TASKS],
-    pub(super) ended: Cell<u32>,
-    pub(super) succeeded: Cell<u32>,
+/// What a user task is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Now<'p> {
+    /// It waits for its next call.
+    #[default]
+    Rests,
+    /// It is about to enter the kernel for a call, by number.
+    Enters(u8, &'p Call),
+    /// It is inside of a call.
+    Calls(u8, &'p Call),
+    /// It comes to its end.
+    Ends(Last),
 }
 
-/// The call a task makes next.
-enum Next<'p> {
-    Call(u8, &'p Call),
-    Last(Last),
+/// A user task: takes its calls out of the records it may look at.
+#[derive(Default)]
+pub(super) struct User<'p> {
+    /// The next record it looks at, and where it has to stop for now.
+    next: usize,
+    pub(super) limit: usize,
+    pub(super) last: Option<Last>,
+    pub(super) now: Now<'p>,
 }
 
-impl<'p> Calls<'p> {
-    pub(super) fn new(records: &'p [Rec]) -> Calls<'p> {
-        Calls {
-            records,
-            next: Default::default(),
-            limit: Default::default(),
-            last: Default::default(),
-            ended: Cell::new(0),
-            succeeded: Cell::new(0),
-        }
-    }
-
-    /// Task `t` may make its calls up to record `limit`.
-    pub(super) fn allow(&self, t: TaskId, limit: usize) {
-        self.limit[t as usize].set(limit);
-    }
-
-    fn take(&self, t: TaskId) -> Option<Next<'p>> {
-        let (next, limit) = (&self.next[t as usize], self.limit[t as usize].get());
-        while next.get() < limit {
-            let i = next.replace(next.get() + 1);
-            if let Rec::Call(call) = &self.records[i]
+impl<'p> User<'p> {
+    /// The call that task `t` makes next.
+    pub(super) fn take(&mut self, t: TaskId, records: &'p [Rec]) -> Now<'p> {
+        while self.next < self.limit {
+            self.next += 1;
+            if let Rec::Call(call) = &records[self.next - 1]
                 && call.task == t
             {
-                return Some(Next::Call(i as u8, call));
+                return Now::Enters((self.next - 1) as u8, call);
             }
         }
-        match self.last[t as usize].take() {
-            Last::Nothing => None,
-            last => Some(Next::Last(last)),
-        }
+        self.last.take().map_or(Now::Rests, Now::Ends)
     }
 }
 
@@ -94,53 +79,115 @@ pub(super) fn load_overrides(sys: &System, prog: &Prog) {
     }
 }
 
-/// A user task: makes its calls one after the other.
-pub(super) async fn user_task(sys: &System, calls: &Calls<'_>, t: TaskId) {
-    loop {
-        let next = poll_fn(|_| match calls.take(t) {
-            Some(next) => Poll::Ready(next),
-            None => {
-                sys.set_idle(t);
-                Poll::Pending
-            }
-        });
-        match next.await {
-            Next::Call(number, call) => {
-                let salt = u32::from(call.steps) | u32::from(call.op) << 8 | u32::from(t) << 16;
-                sys.begin_call(t, number, salt);
-                debug_assert!(op(call.op).is_some());
-                // Entering the kernel is a step: what a call does first, looking a handle up, say,
-                // is ordered by the schedule like everything else.
-                sys.step(obj::counter(obj::CALLS_BEGUN), Access::Write, || ()).await;
-                let mm = sys.current_mm();
-                sys.emit(Event::CallBegin { call: number, op: call.op, args: call.args, mm });
-                let ret = dispatch(sys, call.op, call.args).await;
-                calls.ended.set(calls.ended.get() + 1);
-                calls.succeeded.set(calls.succeeded.get() + ret.is_ok() as u32);
-                let ret = ret.map_or_else(|errno| -(errno as i32), |value| value as i32);
-                sys.emit(Event::CallEnd { call: number, ret });
-            }
-            Next::Last(Last::CloseAll) => sys.close_all().await,
-            Next::Last(_) => {
-                let left = exec_mmap(sys, true).await;
-                assert!(left.is_ok(), "leaving an address space needs no memory");
-            }
+/// What a user task can be inside of.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A call, by the number of its operation.
+    Call(u8),
+    Last(Last),
+}
+
+/// What the tasks are inside of.
+pub(super) struct Places {
+    context: Context<'static>,
+    now: [Option<Box<dyn Place>>; NR_TASKS],
+    /// Those that nobody is inside of at the moment, by kind.
+    calls: [Vec<Box<dyn Place>>; 256],
+    last: [Vec<Box<dyn Place>>; 2],
+}
+
+impl Places {
+    pub(super) fn new(sys: &Rc<System>) -> Places {
+        let mut now = [const { None }; NR_TASKS];
+        for (slot, place) in now[NR_USER_TASKS..].iter_mut().zip(kernel_tasks(sys)) {
+            *slot = Some(place);
+        }
+        Places {
+            context: Context::from_waker(Waker::noop()),
+            now,
+            calls: [const { Vec::new() }; 256],
+            last: [const { Vec::new() }; 2],
+        }
+    }
+
+    /// The kernel's own tasks begin; nobody else is inside of anything.
+    pub(super) fn reset(&mut self) {
+        for slot in &mut self.now[..NR_USER_TASKS] {
+            *slot = None;
+        }
+        for place in self.now[NR_USER_TASKS..].iter_mut().flatten() {
+            place.begin([0; 5]);
+        }
+    }
+
+    /// Polls what a task is inside of, if it is.
+    #[inline]
+    pub(super) fn poll(&mut self, t: TaskId) -> Option<Poll<Ret>> {
+        let place = self.now[t as usize].as_mut()?;
+        Some(place.poll(&mut self.context))
+    }
+
+    /// Task `t` is inside of something from here on.
+    pub(super) fn enter(&mut self, t: TaskId, sys: &Rc<System>, kind: Kind, args: [u8; 5]) {
+        let mut place = self.of(kind).pop().unwrap_or_else(|| make(sys, kind));
+        place.begin(args);
+        self.now[t as usize] = Some(place);
+    }
+
+    /// What task `t` was inside of has ended.
+    pub(super) fn leave(&mut self, t: TaskId, kind: Kind) {
+        if let Some(mut place) = self.now[t as usize].take() {
+            place.end();
+            self.of(kind).push(place);
+        }
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut Vec<Box<dyn Place>> {
+        match kind {
+            Kind::Call(op) => &mut self.calls[op as usize],
+            Kind::Last(last) => &mut self.last[last as usize],
         }
     }
 }
 
-/// The disk.
-pub(super) async fn disk(sys: &System) {
-    disk_main(sys, &sys.disk, &sys.ext4).await;
+fn make(sys: &Rc<System>, kind: Kind) -> Box<dyn Place> {
+    match kind {
+        Kind::Call(op) => syscall(sys, op),
+        Kind::Last(Last::CloseAll) => place(sys, |sys, _| async move {
+            sys.close_all().await;
+            Ok(0)
+        }),
+        Kind::Last(Last::Exit) => place(sys, |sys, _| async move {
+            exec_mmap(&sys, true).await?;
+            Ok(0)
+        }),
+    }
 }
 
-/// The GPU.
-pub(super) async fn gpu(sys: &System) {
-    crate::ttm::sched_main::gpu_main(sys, &sys.ttm, &sys.gpu).await;
+/// The places of the kernel's own tasks.
+fn kernel_tasks(sys: &Rc<System>) -> [Box<dyn Place>; NR_TASKS - NR_USER_TASKS] {
+    [
+        place(sys, |sys, _| async move {
+            disk_main(&sys, &sys.disk, &sys.ext4).await;
+            Ok(0)
+        }),
+        place(sys, |sys, _| async move {
+            gpu_main(&sys, &sys.ttm, &sys.gpu).await;
+            Ok(0)
+        }),
+        place(sys, |sys, _| async move {
+            kworker(&sys).await;
+            Ok(0)
+        }),
+        place(sys, |sys, _| async move {
+            rcu(&sys).await;
+            Ok(0)
+        }),
+    ]
 }
 
 /// The kworker.
-pub(super) async fn kworker(sys: &System) {
+async fn kworker(sys: &System) {
     loop {
         let work = worker_next(sys).await;
         match work.func {
@@ -153,7 +200,7 @@ pub(super) async fn kworker(sys: &System) {
 }
 
 /// The RCU task.
-pub(super) async fn rcu(sys: &System) {
+async fn rcu(sys: &System) {
     loop {
         let work = rcu_do_batch(sys).await;
         match work.func {

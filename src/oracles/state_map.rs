@@ -47,18 +47,20 @@ impl StateMap {
         self.new = 0;
     }
 
+    /// Whether a step that touched this is of interest.
+    #[inline]
+    pub(crate) fn watches(touch: &[Touch; 3]) -> bool {
+        touch.iter().any(|t| t.obj().is_watched())
+    }
+
     /// A step at `site` touched some objects, which are now in this state.
     ///
     /// How deep the call was tells most callers of a helper apart, and costs nothing to know.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn note(&mut self, s: &System, touch: &[Touch; 3], site: Site, depth: u8) {
         let place = site.key() ^ u32::from(depth) << 24;
-        let touch = match touch {
-            [first, Touch::NONE, Touch::NONE] => std::slice::from_ref(first),
-            all => all,
-        };
         for obj in touch.iter().map(|t| t.obj()).filter(|obj| obj.is_watched()) {
-            let state = if let Some(pfn) = obj.pfns().next() {
+            let state = if let Some(pfn) = obj.pfn() {
                 frame_state(s, Pfn(pfn))
             } else if let Some((table, i)) = obj.pte_index() {
                 0x10_0000 | u32::from(peek_pte(s, table, i).kind())

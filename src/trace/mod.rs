@@ -11,7 +11,7 @@ pub use event::{Access, Event, Notify, Owner, Pin, Record, UseKind};
 pub use obj::{Kref, Obj, Pfn};
 pub use site::Site;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 /// The path of an item inside a modelled function; [`Func::name`] has the kernel's name.
 #[derive(Debug)]
@@ -79,48 +79,38 @@ pub fn func_name(path: &'static str) -> &'static str {
     path.rsplit("::").find(|s| *s != "{{closure}}" && *s != "here").unwrap_or("idle")
 }
 
-/// The events of a run.
-///
-/// Those of the present step are in a buffer that is reused, so that emitting allocates nothing;
-/// with `keep` they are held to the end of the run, with call stacks.
-#[derive(Debug)]
+/// Hears of events as they happen.
+pub(crate) trait Listener {
+    /// One event; true: the run is over behind this step.
+    fn event(&self, record: &Record) -> bool;
+}
+
+/// Where the events of a run go: to whoever listens, and with `keep` they are held to the end of the
+/// run, with call stacks.  Emitting allocates nothing but for those.
+#[derive(Default)]
 pub struct Trace {
     on: Cell<bool>,
     keep: Cell<bool>,
-    /// Records since the last `drain`; those that the buffer has no room for are in `more`.
-    nr: Cell<usize>,
-    fresh: Box<[Cell<Record>; FRESH]>,
-    more: RefCell<Vec<Record>>,
+    listener: OnceCell<Box<dyn Listener>>,
+    /// The listener has heard enough.
+    over: Cell<bool>,
     kept: RefCell<Vec<Record>>,
     /// One call stack a record, innermost last; only with `keep`.
     stacks: RefCell<Vec<Vec<Func>>>,
 }
 
-/// Records of a step that have a place of their own; only few steps emit more than ten.
-const FRESH: usize = 32;
-
 impl Trace {
-    pub(crate) fn new() -> Trace {
-        let nothing = Record { step: 0, task: 0, func: Func::IDLE, site: Func::IDLE.site(), event: Event::MightSleep };
-        Trace {
-            on: Cell::new(true),
-            keep: Cell::new(false),
-            nr: Cell::new(0),
-            fresh: Box::new(std::array::from_fn(|_| Cell::new(nothing))),
-            more: RefCell::default(),
-            kept: RefCell::default(),
-            stacks: RefCell::default(),
-        }
+    /// Somebody listens from here on, for good.
+    pub(crate) fn listen(&self, listener: Box<dyn Listener>) {
+        assert!(self.listener.set(listener).is_ok(), "one listener");
     }
 
-    /// Forgets everything; `on`: record events at all; `keep`: hold them, with call stacks, to the end of the run.
+    /// Forgets everything; `on`: tell of events at all; `keep`: hold them, with call stacks, to the end of the run.
     pub(crate) fn reset(&self, on: bool, keep: bool) {
         self.on.set(on);
         self.keep.set(keep);
-        self.nr.set(0);
-        for records in [&self.more, &self.kept] {
-            records.borrow_mut().clear();
-        }
+        self.over.set(false);
+        self.kept.borrow_mut().clear();
         self.stacks.borrow_mut().clear();
     }
 
@@ -130,59 +120,30 @@ impl Trace {
     }
 
     #[inline]
-    pub(crate) fn push(&self, record: Record) {
-        let nr = self.nr.get();
-        match self.fresh.get(nr) {
-            Some(slot) => slot.set(record),
-            None => self.push_more(record),
+    pub(crate) fn tell(&self, record: &Record) {
+        if let Some(listener) = self.listener.get()
+            && listener.event(record)
+        {
+            self.over.set(true);
         }
-        self.nr.set(nr + 1);
     }
 
-    #[cold]
-    fn push_more(&self, record: Record) {
-        self.more.borrow_mut().push(record);
+    /// Whether a listener has heard enough.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get()
     }
 
-    /// Whether the call stack of each record is wanted.
+    /// Whether records are wanted at the end of the run.
     #[inline]
     pub(crate) fn keeps(&self) -> bool {
         self.keep.get()
     }
 
     #[cold]
-    pub(crate) fn push_stack(&self, stack: Vec<Func>) {
-        self.stacks.borrow_mut().push(stack);
-    }
-
-    /// Whether nothing happened since the last [`Trace::drain`].
-    #[inline]
-    pub(crate) fn is_drained(&self) -> bool {
-        self.nr.get() == 0
-    }
-
-    /// Feeds every record not yet drained to `f`.
-    #[inline]
-    pub(crate) fn drain(&self, mut f: impl FnMut(&Record)) {
-        let nr = self.nr.replace(0);
-        for i in 0..nr {
-            let record = match self.fresh.get(i) {
-                Some(slot) => slot.get(),
-                None => self.more.borrow()[i - FRESH],
-            };
-            if self.keep.get() {
-                self.keep(record);
-            }
-            f(&record);
-        }
-        if nr > FRESH {
-            self.more.borrow_mut().clear();
-        }
-    }
-
-    #[cold]
-    fn keep(&self, record: Record) {
+    pub(crate) fn keep(&self, record: Record, stack: Vec<Func>) {
         self.kept.borrow_mut().push(record);
+        self.stacks.borrow_mut().push(stack);
     }
 
     /// Takes what was kept.

@@ -257,6 +257,12 @@ impl Obj {
         (self.first / 2) as u8..(self.end().min(end).div_ceil(2)) as u8
     }
 
+    /// The frame the range begins with.
+    #[inline]
+    pub(crate) fn pfn(self) -> Option<u8> {
+        (self.count > 0 && self.first < FIRST[Class::Page as usize + 1]).then_some((self.first / 2) as u8)
+    }
+
     /// The lock it is.
     pub(crate) fn lock_index(self) -> Option<u8> {
         let i = self.first.checked_sub(FIRST[Class::Lock as usize])?;

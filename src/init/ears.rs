@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Who listens to a run: oracles, counters, the digest.
+
+use super::Observe;
+use crate::oracles::{Oracles, Stats};
+use crate::trace::{Listener, Record};
+use std::cell::RefCell;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+#[derive(Default)]
+pub(super) struct Ears {
+    pub(super) oracles: Oracles,
+    pub(super) stats: Stats,
+    digests: bool,
+    /// Of all events so far.
+    pub(super) digest: u64,
+}
+
+impl Ears {
+    /// Back to boot.
+    pub(super) fn reset(&mut self, observe: Observe) {
+        self.oracles.reset();
+        self.stats.reset();
+        self.digests = matches!(observe, Observe::Digest | Observe::Keep);
+        self.digest = 0;
+    }
+}
+
+impl Ears {
+    fn hear(&mut self, record: &Record) -> bool {
+        if record.event.is_locking() {
+            self.oracles.locking(record);
+        } else {
+            self.oracles.event(record);
+            self.stats.event(record);
+        }
+        if self.digests {
+            self.digest = with(self.digest, record);
+        }
+        self.oracles.found()
+    }
+}
+
+impl Listener for Rc<RefCell<Ears>> {
+    fn event(&self, record: &Record) -> bool {
+        self.borrow_mut().hear(record)
+    }
+}
+
+/// A digest of all records up to this one.
+#[cold]
+fn with(digest: u64, record: &Record) -> u64 {
+    let mut hasher = Fnv(digest);
+    (record.step, record.task, record.site.key(), record.event).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Fowler, Noll, Vo: a hash that is the same everywhere.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    fn write_u16(&mut self, n: u16) {
+        self.write(&n.to_le_bytes());
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write(&n.to_le_bytes());
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.write(&n.to_le_bytes());
+    }
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n as u64);
+    }
+    fn write_i32(&mut self, n: i32) {
+        self.write(&n.to_le_bytes());
+    }
+}
