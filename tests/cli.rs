@@ -533,3 +533,30 @@ fn a_closed_pipe_is_no_panic() {
         assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
     }
 }
+
+#[test]
+fn a_cell_of_the_matrix_is_the_same_whoever_works_beside_it() {
+    let dir = Dir::new("matrix");
+    let row = |text: &str| text.lines().find(|line| line.starts_with("| `v5.12`")).unwrap().to_owned();
+    let one = ["matrix", "--runs", "2000", "--jobs", "1", "--path", "TTM huge", "--kernel", "v5.12", "--out", "found"];
+    let (code, alone, _) = dir.gupfuzz(&one);
+    assert_eq!(code, 0, "{alone}");
+    has(&alone, "| kernel | TTM huge |\n| --- | --- |\n");
+    has(&row(&alone), "| **a** ");
+    let more = ["matrix", "--runs", "2000", "--jobs", "3", "--kernel", "newest", "--kernel", "v5.12"];
+    let more = [&more[..], &["--path", "TTM huge", "--path", "split", "-o", "table.md"]].concat();
+    assert_eq!(dir.gupfuzz(&more).0, 0);
+    let table = dir.read("table.md");
+    assert!(row(&table).starts_with(&row(&alone)), "{table}\n{alone}");
+    has(&table, "| `newest` | · | · |");
+    has(&table, "`·` silent after 2000 programs");
+
+    // The program of the cell does what the cell says.
+    let (code, report, _) = dir.gupfuzz(&["replay", "found/TTM_huge@v5.12.prog"]);
+    assert_eq!(code, 1, "{report}");
+    let program = dir.read("found/TTM_huge@v5.12.prog");
+    let title = program.lines().find_map(|line| line.strip_prefix("expect: ")).unwrap();
+    has(&alone, &format!("**a** {title}"));
+    has(&program, "silent: newest");
+    assert_eq!(dir.gupfuzz(&["matrix", "--path", "nowhere"]).0, 2);
+}

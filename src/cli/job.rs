@@ -49,6 +49,7 @@ pub(super) fn search(args: &RunArgs, job: u16, share: u64, shared: &Shared, news
         without: args.without.iter().map(|op| op.nr).collect(),
         keep_going: args.keep_going,
         digest: args.digest,
+        ..Options::default()
     };
     let mut campaign = Campaign::new(args.target, &args.kernel, job_seed(args.seed, job), options);
     let result = catch_unwind(AssertUnwindSafe(|| go_on(&mut campaign, usize::from(job), share, shared, news)));

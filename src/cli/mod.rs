@@ -7,6 +7,7 @@ mod explain;
 mod file;
 mod job;
 mod list;
+mod matrix;
 mod minimize;
 mod observe;
 mod out;
@@ -18,6 +19,7 @@ mod save;
 use clap::{Parser, Subcommand, ValueEnum};
 use gupfuzz::entry::{Op, op_by_name};
 use gupfuzz::fixes::Spec;
+use gupfuzz::fuzz::matrix::{PATHS, Path};
 use gupfuzz::limits::{NR_FRAMES, NR_IOMEM};
 use gupfuzz::prog::{TARGETS, Target, target};
 use std::path::PathBuf;
@@ -46,6 +48,8 @@ enum Command {
     Minimize(MinimizeArgs),
     /// Say which kernels have the bug of a program, which fix ends it, which proposals would have
     Bisect(BisectArgs),
+    /// Say which kernels and proposals lose a page to which path, as a table in Markdown
+    Matrix(MatrixArgs),
     /// Tell what a program did step by step, as text, JSON, a page for a browser, a trace for Perfetto
     Explain(ExplainArgs),
     /// Print a program, text or bytes, as text
@@ -204,6 +208,34 @@ struct BisectArgs {
     kernel: Option<Spec>,
 }
 
+/// Arguments of `matrix`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+A cell is a search of its own: it depends on the path, the kernel, --seed and --runs, and on nothing else.")]
+struct MatrixArgs {
+    /// Programs a cell
+    #[arg(long, value_name = "N", default_value = "30000", value_parser = parse_u64)]
+    runs: u64,
+    /// Where the searches begin
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_u64)]
+    seed: u64,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// A row, several times if one likes [default: releases and proposals]
+    #[arg(long, value_name = "SPEC")]
+    kernel: Vec<Spec>,
+    /// A column, several times if one likes [default: all]
+    #[arg(long, value_name = "NAME", value_parser = parse_path)]
+    path: Vec<&'static Path>,
+    /// Where to write the table [default: standard output]
+    #[arg(short = 'o', long, value_name = "FILE")]
+    table: Option<PathBuf>,
+    /// Where to write a program for every cell that shows something, made small
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
 /// How a command ended, the worst last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Status {
@@ -239,6 +271,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => Ok(replay::replay(&args)),
         Command::Minimize(args) => minimize::minimize(&args),
         Command::Bisect(args) => bisect::bisect(&args),
+        Command::Matrix(args) => matrix::matrix(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Show { file } => convert::show(&file),
         Command::Pack { file, out } => convert::pack(&file, &out),
@@ -255,6 +288,11 @@ pub(crate) fn main() -> ExitCode {
 fn parse_target(name: &str) -> Result<&'static Target, Error> {
     let names = || TARGETS.iter().map(|t| t.name).collect::<Vec<_>>().join(", ");
     target(name).ok_or_else(|| format!("expected one of {}", names()))
+}
+
+fn parse_path(name: &str) -> Result<&'static Path, Error> {
+    let names = || PATHS.iter().map(|p| p.target.name).collect::<Vec<_>>().join(", ");
+    PATHS.iter().find(|path| path.target.name == name).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 fn parse_op(name: &str) -> Result<&'static Op, String> {

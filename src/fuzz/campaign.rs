@@ -9,10 +9,11 @@
 use super::corpus::{Corpus, copy};
 use super::counts::Counts;
 use super::single;
+use crate::entry::{ArgKind, op_by_name};
 use crate::fixes::Spec;
 use crate::init::{Computer, Observe, start_kernel};
 use crate::oracles::Violation;
-use crate::prog::{Generator, Prog, ScheduleKind, Target, mutate, splice};
+use crate::prog::{Generator, Prog, Rec, ScheduleKind, Target, mutate, splice};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
@@ -38,6 +39,50 @@ pub struct Options {
     pub keep_going: bool,
     /// Make a digest of all traces.
     pub digest: bool,
+    /// What arguments of calls may be; empty: anything.
+    pub only: &'static [Only],
+    /// Kinds of violations that do not end it.
+    pub ignored: &'static [&'static str],
+}
+
+/// An argument of an operation, and the words that programs may have for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Only {
+    /// The operation, by name.
+    pub op: &'static str,
+    /// Its argument, by name.
+    pub arg: &'static str,
+    /// Some of the argument's words.
+    pub words: &'static [&'static str],
+}
+
+/// The same in numbers.
+struct Restriction {
+    op: u8,
+    arg: usize,
+    bytes: Vec<u8>,
+}
+
+impl Restriction {
+    fn new(only: &Only) -> Restriction {
+        let op = op_by_name(only.op).expect("an operation of the table");
+        let arg = op.args.iter().position(|desc| desc.name == only.arg).expect("an argument of it");
+        let ArgKind::Enum(words) = op.args[arg].kind else { panic!("{} has no words", only.arg) };
+        let byte = |word: &&str| words.iter().position(|w| w == word).expect("one of its words") as u8;
+        Restriction { op: op.nr, arg, bytes: only.words.iter().map(byte).collect() }
+    }
+
+    /// Any other word becomes one of these.
+    fn apply(&self, prog: &mut Prog) {
+        for rec in &mut prog.records {
+            if let Rec::Call(call) = rec
+                && call.op == self.op
+                && !self.bytes.contains(&call.args[self.arg])
+            {
+                call.args[self.arg] = self.bytes[usize::from(call.args[self.arg]) % self.bytes.len()];
+            }
+        }
+    }
 }
 
 /// A violation and the smallest program for it.
@@ -56,6 +101,7 @@ pub struct Campaign {
     computer: Computer,
     target: &'static Target,
     options: Options,
+    restrictions: Vec<Restriction>,
     rng: Rng,
     generator: Generator,
     corpus: Corpus,
@@ -77,6 +123,7 @@ impl Campaign {
             computer: start_kernel(kernel.fixes),
             target,
             generator: Generator::without(target, rng.u64(..), &options.without),
+            restrictions: options.only.iter().map(Restriction::new).collect(),
             options,
             rng,
             corpus: Corpus::default(),
@@ -95,6 +142,7 @@ impl Campaign {
         let end = self.counts.programs.saturating_add(programs);
         while self.wanted.is_none() && self.counts.programs < end {
             self.draw();
+            self.restrictions.iter().for_each(|restriction| restriction.apply(&mut self.prog));
             self.try_burst(end);
         }
         self.wanted()
@@ -195,7 +243,7 @@ impl Campaign {
         let title = violation.title();
         let ends = match &self.options.until {
             Some(text) => title.contains(text.as_str()),
-            None => true,
+            None => !self.options.ignored.contains(&violation.kind),
         } && !self.prog.calls().any(|call| self.options.without.contains(&call.op));
         if ends && !self.options.keep_going {
             self.wanted = Some(title.clone());

@@ -5,10 +5,11 @@ mod bisection;
 mod campaign;
 mod corpus;
 mod counts;
+pub mod matrix;
 mod minimized;
 
 pub use bisection::{Bisection, Change, Finding, Row, bisect};
-pub use campaign::{Campaign, Found, Options};
+pub use campaign::{Campaign, Found, Only, Options};
 pub use counts::Counts;
 pub use minimized::{Minimized, Progress, minimize, turns};
 
