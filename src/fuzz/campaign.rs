@@ -12,6 +12,7 @@ use super::single;
 use crate::entry::{ArgKind, op_by_name};
 use crate::fixes::Spec;
 use crate::init::{Computer, Observe, start_kernel};
+use crate::limits::NR_HANDLES;
 use crate::oracles::Violation;
 use crate::prog::{Generator, Prog, Rec, ScheduleKind, Target, mutate, splice};
 use fastrand::Rng;
@@ -67,8 +68,14 @@ impl Restriction {
     fn new(only: &Only) -> Restriction {
         let op = op_by_name(only.op).expect("an operation of the table");
         let arg = op.args.iter().position(|desc| desc.name == only.arg).expect("an argument of it");
-        let ArgKind::Enum(words) = op.args[arg].kind else { panic!("{} has no words", only.arg) };
-        let byte = |word: &&str| words.iter().position(|w| w == word).expect("one of its words") as u8;
+        let byte = |word: &&str| match op.args[arg].kind {
+            ArgKind::Enum(words) => words.iter().position(|w| w == word).expect("one of its words") as u8,
+            ArgKind::Handle { kind, .. } => {
+                let slot = word.strip_prefix(kind.letter()).and_then(|slot| slot.parse().ok());
+                slot.filter(|slot| usize::from(*slot) < NR_HANDLES).expect("a slot of its kind")
+            }
+            _ => panic!("{} has no words", only.arg),
+        };
         Restriction { op: op.nr, arg, bytes: only.words.iter().map(byte).collect() }
     }
 

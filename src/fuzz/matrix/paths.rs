@@ -77,6 +77,12 @@ paths! {
     "reclaim anon", "pageout and reclaim of anonymous pages",
         [mmap 14 madvise 22 reclaim 14],
         [mmap(map: "anon") madvise(advice: "pageout" | "cold")], NONE;
+    "reclaim file", "pageout and reclaim of dirty pages of a file on a disk",
+        [mmap 14 madvise 16 reclaim 10 fsync 10],
+        [mmap(map: "shared") mmap(file: "f4") fsync(file: "f4") madvise(advice: "pageout" | "cold")], NONE;
+    "writeback", "writeback of dirty pages of a file on a disk",
+        [mmap 14 fsync 18],
+        [mmap(map: "shared") mmap(file: "f4") fsync(file: "f4")], NONE;
     "migrate", "move_pages() of anonymous pages",
         [mmap 14 move_pages 20],
         [mmap(map: "anon")], NONE;
@@ -89,9 +95,9 @@ paths! {
     "fork", "fork, and writes to what it shares",
         [mmap 14 fork 16 execve 2 munmap 3],
         [mmap(map: "anon")], TORN;
-    "truncate", "truncation of a file that is mapped",
-        [mmap 14 ftruncate 14 munmap 4],
-        [mmap(map: "shared" | "private")], NONE;
+    "truncate", "truncation of a file that is mapped, and holes in it",
+        [mmap 14 ftruncate 12 fallocate 12 munmap 4],
+        [mmap(map: "shared" | "private") mmap(file: "f0" | "f4") ftruncate(file: "f0" | "f4") fallocate(file: "f0" | "f4")], NONE;
     "TTM huge", "buffer objects of a driver that wires huge faults",
         [ttm_bo_create 16 ttm_bo_mmap 16 ttm_bo_put 16 munmap 16 ttm_bo_swapout 6 ttm_bo_validate 6 ttm_bo_evict 4],
         [ttm_bo_create(driver: "vmwgfx") ttm_bo_mmap(map: "shared")], NO_PIN;
