@@ -13,8 +13,8 @@
 //! The ptes stay as they are until d.  So 2 after c is seen by neither, but for b or the pmd in 3.
 //!
 //! Kept:       an area is looked at again under mmap_lock for writing; what cannot be had is put back.
-//! Simplified: a call collapses what it names, be it khugepaged's scan or MADV_COLLAPSE (v6.1); what the
-//!             scan looks at is looked at once, where it counts.
+//!             Reference counts are looked at twice: by the scan, before anybody is told, and in c.
+//! Simplified: a call collapses what it names, be it khugepaged's scan or MADV_COLLAPSE (v6.1).
 //! Left out:   files, swapped pages, isolation from the LRU: the page's lock is enough.
 
 use super::highmem::{clear_user_highpage, copy_user_highpage};
@@ -57,9 +57,13 @@ pub(crate) async fn collapse_huge_page(k: &Kernel, addr: u8) -> Result<(), Errno
     let mm = k.current_mm();
     let p = PmdPtr::of(mm, addr);
     down_read(k, mmap_lock(mm)).await;
-    let ret = hugepage_vma_revalidate(k, p).map(drop).and(find_pmd_or_thp_or_none(k, p).await);
+    let ret = match (hugepage_vma_revalidate(k, p), find_pmd_or_thp_or_none(k, p).await) {
+        (Ok(vma), Ok(Some(table))) => hpage_collapse_scan_pmd(k, &vma, p, table).await.map(|()| true),
+        (Ok(_), Ok(None)) => Ok(false),
+        (Err(errno), _) | (_, Err(errno)) => Err(errno),
+    };
     up_read(k, mmap_lock(mm));
-    if ret?.is_none() {
+    if !ret? {
         return Ok(());
     }
     let folio = alloc_pages(k, HPAGE_PMD_ORDER, true, Owner::Anon(mm)).await.ok_or(Errno::ENOMEM)?;
@@ -88,6 +92,34 @@ async fn find_pmd_or_thp_or_none(k: &Kernel, p: PmdPtr) -> Result<Option<u8>, Er
     enter!(k);
     let pmd = pmdp_get_lockless(k, p).await;
     if pmd.is_leaf() { Ok(None) } else { pmd.table_nr().map(Some).ok_or(Errno::EINVAL) }
+}
+
+/// Whether it is worth a try: no page is elsewhere, or referenced by more than entries.
+async fn hpage_collapse_scan_pmd(k: &Kernel, vma: &Vma, p: PmdPtr, table: u8) -> Result<(), Errno> {
+    enter!(k);
+    let (mut writable, mut suitable) = (false, true);
+    spin_lock(k, ptl(table)).await;
+    for va in p.base()..p.base() + HPAGE_PMD_NR as u8 {
+        let pte = ptep_get(k, PtePtr::of(k, table, va));
+        if pte.none() {
+            continue;
+        }
+        let pfn = if pte.present() { vm_normal_page(k, vma, pte) } else { None };
+        writable |= pte.write();
+        suitable = match pfn {
+            Some(pfn) => is_refcount_suitable(k, k.compound_head(pfn)).await,
+            None => false,
+        };
+        if !suitable {
+            break;
+        }
+    }
+    spin_unlock(k, ptl(table));
+    match (suitable, writable) {
+        (false, _) => Err(Errno::EAGAIN),
+        (true, false) => Err(Errno::EINVAL),
+        (true, true) => Ok(()),
+    }
 }
 
 /// The second half of collapse_huge_page(): only GUP-fast can still walk the table.
