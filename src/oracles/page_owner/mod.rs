@@ -174,7 +174,8 @@ impl Oracle for PageOwner {
             Event::Unmap { mm, va, pfn, nr, anon: true, write: true, .. } => {
                 let Space { pages, fork, .. } = &mut self.spaces[mm as usize];
                 for (i, page) in pages[va as usize..][..nr as usize].iter_mut().enumerate() {
-                    page.parted.unmap(pfn.add(i), r.func, fork.running);
+                    let gen_ = if page.home.0 == pfn.add(i) { page.home.1 } else { 0 };
+                    page.parted.unmap((pfn.add(i), gen_), r.func, fork.running);
                 }
             }
             Event::ForkBegin { parent, .. } => {
@@ -203,7 +204,7 @@ impl PageOwner {
                 "task {} loads {value} from va{va} of mm {mm}, but {} was written there in step {} by way of pfn {}",
                 r.task, page.value, page.step, page.pfn
             );
-            let by = page.parted.blame(page.pfn).unwrap_or(r.func);
+            let by = page.parted.blame((page.pfn, page.gen_)).unwrap_or(r.func);
             let lost = Violation::new("page_owner", "lost-write", r, message).blame(by);
             found.add(lost.frame(page.pfn, page.gen_, page.gen_));
         }
@@ -228,7 +229,7 @@ impl PageOwner {
         let page = &mut self.spaces[mm as usize].pages[va as usize];
         page.home = frame;
         if write {
-            page.parted.map(frame.0);
+            page.parted.map(frame);
         }
     }
 
@@ -241,7 +242,7 @@ impl PageOwner {
             let again = space.pinned >> va & 1 != 0 && page.pinned == pinned;
             page.pins = if again { page.pins + 1 } else { 1 };
             page.pinned = pinned;
-            page.parted.pin(pinned.0, r.func, space.fork.running);
+            page.parted.pin(pinned, r.func, space.fork.running);
             space.pinned |= 1 << va;
         }
     }

@@ -7,37 +7,40 @@
 
 use crate::trace::{Func, Pfn};
 
+/// A frame and its generation.
+type Frame = (Pfn, u16);
+
 /// One page of an address space.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Parted {
-    from: Option<(Pfn, Func)>,
+    from: Option<(Frame, Func)>,
     /// Who pinned the page while a fork ran.
     raced: Option<Func>,
 }
 
 impl Parted {
     /// A writable entry to the frame goes, or becomes read-only.
-    pub(super) fn unmap(&mut self, pfn: Pfn, by: Func, forking: bool) {
-        if self.from.is_none_or(|(from, _)| from != pfn) {
-            self.from = Some((pfn, self.raced.filter(|_| forking).unwrap_or(by)));
+    pub(super) fn unmap(&mut self, frame: Frame, by: Func, forking: bool) {
+        if self.from.is_none_or(|(from, _)| from != frame) {
+            self.from = Some((frame, self.raced.filter(|_| forking).unwrap_or(by)));
         }
     }
 
     /// A writable entry to the frame comes.
-    pub(super) fn map(&mut self, pfn: Pfn) {
-        self.from = self.from.filter(|(from, _)| *from != pfn);
+    pub(super) fn map(&mut self, frame: Frame) {
+        self.from = self.from.filter(|(from, _)| *from != frame);
     }
 
     /// The page is pinned for writing.
-    pub(super) fn pin(&mut self, pfn: Pfn, by: Func, forking: bool) {
+    pub(super) fn pin(&mut self, frame: Frame, by: Func, forking: bool) {
         self.raced = forking.then_some(by);
-        if forking && self.from.is_some_and(|(from, _)| from == pfn) {
-            self.from = Some((pfn, by)); // the fork was faster
+        if forking && self.from.is_some_and(|(from, _)| from == frame) {
+            self.from = Some((frame, by)); // the fork was faster
         }
     }
 
     /// Who parted the owner from the frame.
-    pub(super) fn blame(&self, pfn: Pfn) -> Option<Func> {
-        self.from.filter(|(from, _)| *from == pfn).map(|(_, by)| by)
+    pub(super) fn blame(&self, frame: Frame) -> Option<Func> {
+        self.from.filter(|(from, _)| *from == frame).map(|(_, by)| by)
     }
 }

@@ -127,7 +127,7 @@ fn who_parted_the_owner_from_his_page_is_blamed() {
     let lost = |between: &[(u8, &'static str, Event)]| {
         let (mut oracle, mut found) = (PageOwner::default(), Findings::default());
         oracle.reset();
-        let known = [&anon()[..], &[store(A, 1)]].concat();
+        let known = [&anon()[..], &[(0, gave_write), store(A, 1)]].concat();
         let after = [store(B, 1), dma(A, 9), load(B, 1)];
         let events = known.iter().map(|&(t, e)| (t, "f", e)).chain(between.iter().copied());
         for (step, (task, func, event)) in events.chain(after.iter().map(|&(t, e)| (t, "f", e))).enumerate() {
