@@ -51,6 +51,8 @@ const ABI: &[(u8, &str)] = &[
     (64, "collapse(addr len)"),
     (65, "move_pages(addr len)"),
     (66, "split_huge_pages(addr len)"),
+    (67, "migrate_vma(addr len)"),
+    (68, "memory_failure(addr len)"),
     (80, "userptr_create(obj addr len driver)"),
     (81, "userptr_submit(obj value flags)"),
     (82, "userptr_put(obj)"),

@@ -108,7 +108,7 @@ fn kernel_files_name_their_linux_file() {
 }
 
 /// Files that are one thing though they are long: a table, a state machine.
-const LONG: &[&str] = &["src/fixes.rs"];
+const LONG: &[&str] = &["src/fixes/mod.rs"];
 
 #[test]
 fn files_and_functions_stay_small() {

@@ -5,9 +5,8 @@ use super::args::*;
 use super::system::PinSlot;
 use super::{Ret, System};
 use crate::kernel::{Errno, enter};
-use crate::mm::gup::{self, Foll, Pages, unpin_user_page};
+use crate::mm::gup::{self, Foll, Pages, unpin_user_pages_dirty_lock};
 use crate::mm::highmem::use_page;
-use crate::mm::page_writeback::{page_dirty, set_page_dirty_lock};
 use crate::trace::{Access, UseKind, obj};
 
 pub(super) async fn get_user_pages(s: &System, pins: NewPins, addr: Addr, len: Len, flags: GupFlags) -> Ret {
@@ -54,17 +53,6 @@ fn put_slot(s: &System, pins: Pins) {
     cell.set(Some(PinSlot { users: slot.users - 1, ..slot }));
 }
 
-/// Gives pages back; those that were taken to be written are dirty.
-async fn unpin_user_pages_dirty_lock(s: &System, slot: &PinSlot) {
-    enter!(s);
-    for &page in slot.pages.as_slice() {
-        if slot.write && !page_dirty(s, page.pfn).await {
-            set_page_dirty_lock(s, page.pfn).await;
-        }
-        unpin_user_page(s, page, slot.pin).await;
-    }
-}
-
 pub(super) async fn unpin_user_pages(s: &System, pins: Pins) -> Ret {
     enter!(s);
     let cell = &s.pins[pins.0 as usize];
@@ -73,7 +61,7 @@ pub(super) async fn unpin_user_pages(s: &System, pins: Pins) -> Ret {
         return Err(Errno::EBUSY);
     }
     cell.set(None);
-    unpin_user_pages_dirty_lock(s, &slot).await;
+    unpin_user_pages_dirty_lock(s, &slot.pages, slot.pin, slot.write).await;
     Ok(slot.pages.len().into())
 }
 
@@ -121,7 +109,7 @@ pub(super) async fn pins_verify(s: &System, pins: Pins) -> Ret {
 pub(super) async fn close_all(s: &System) {
     for pins in &s.pins {
         if let Some(slot) = pins.take() {
-            unpin_user_pages_dirty_lock(s, &slot).await;
+            unpin_user_pages_dirty_lock(s, &slot.pages, slot.pin, slot.write).await;
         }
     }
 }

@@ -88,6 +88,18 @@ pub(super) async fn move_pages(s: &System, addr: Addr, len: Len) -> Ret {
     migrate::do_pages_move(s, addr.0, end_of(addr, len)?).await
 }
 
+/// A driver moves the pages to memory of its device, which is memory like any other.
+pub(super) async fn migrate_vma(s: &System, addr: Addr, len: Len) -> Ret {
+    enter!(s);
+    migrate_device::migrate_vma(s, addr.0, end_of(addr, len)?).await
+}
+
+/// The pages break, as by MADV_HWPOISON.
+pub(super) async fn memory_failure(s: &System, addr: Addr, len: Len) -> Ret {
+    enter!(s);
+    memory_failure::madvise_inject_error(s, addr.0, end_of(addr, len)?).await.map(|()| 0)
+}
+
 /// As by /sys/kernel/debug/split_huge_pages.
 pub(super) async fn split_huge_pages(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);

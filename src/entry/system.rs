@@ -13,6 +13,7 @@ use crate::kernel::Draw;
 use crate::limits::NR_HANDLES;
 use crate::mm::Kernel;
 use crate::mm::gup::Pages;
+use crate::mm::memory_failure::unpoison_memory;
 use crate::mm::swapfile::try_to_unuse;
 use crate::trace::Pin;
 use crate::ttm::TtmDevice;
@@ -93,6 +94,7 @@ impl System {
                 super::memory::truncate(self, file, 0).await;
             }
         }
+        unpoison_memory(self).await;
         if self.swap.peek_used() > 0 {
             try_to_unuse(self).await;
         }

@@ -106,6 +106,8 @@ syscall_table! {
     64 collapse(addr: Addr, len: Len) = memory::collapse;
     65 move_pages(addr: Addr, len: Len) = memory::move_pages;
     66 split_huge_pages(addr: Addr, len: Len) = memory::split_huge_pages;
+    67 migrate_vma(addr: Addr, len: Len) = memory::migrate_vma;
+    68 memory_failure(addr: Addr, len: Len) = memory::memory_failure;
 
     80 userptr_create(obj: NewUserptr, addr: Addr, len: Len, driver: UserptrDriver) = userptr::userptr_create;
     81 userptr_submit(obj: Userptr, value: Value, flags: GpuFlags) = userptr::userptr_submit;

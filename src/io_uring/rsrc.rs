@@ -9,7 +9,7 @@
 use crate::fixes::Fix;
 use crate::kernel::*;
 use crate::limits::*;
-use crate::mm::gup::{Foll, Pages, get_user_pages, get_user_pages_fast, unpin_user_pages};
+use crate::mm::gup::*;
 use crate::mm::*;
 use std::cell::Cell;
 
@@ -117,7 +117,8 @@ pub(crate) async fn io_sqe_buffer_unregister(k: &Kernel, ctx: &IoRingCtx, buf: u
     };
     ctx.user_buf(k, buf).set(Some(IoMappedUbuf { quiesce: true, ..imu }));
     io_rsrc_ref_quiesce(k, buf).await;
-    unpin_user_pages(k, &imu.pages, FOLL.pin()).await;
+    // Nobody else says that the disk wrote to the pages: MADV_FREE takes them for clean, to this day.
+    unpin_user_pages_dirty_lock(k, &imu.pages, FOLL.pin(), k.fixed(Fix::IoUringUnpinDirty)).await;
     ctx.user_buf(k, buf).set(None);
     mutex_unlock(k, URING_LOCK);
     Ok(imu.pages.len().into())

@@ -33,4 +33,5 @@ errnos! {
     ENOSPC = 28, "No space left.";
     EMLINK = 31, "Too many links; inside GUP: the page must be unshared.";
     EOPNOTSUPP = 95, "Operation not supported.";
+    EHWPOISON = 133, "Memory page has hardware error.";
 }

@@ -102,6 +102,12 @@ async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
     mutex_lock(k, folio_lock(src.pfn)).await;
     let locked = trylock(k, folio_lock(dst.pfn)).await;
     assert!(locked, "nobody else knows the copy");
+    if k.fixed(Fix::MigrateSkipPinned) && folio_maybe_dma_pinned(k, src.pfn).await {
+        mutex_unlock(k, folio_lock(dst.pfn));
+        mutex_unlock(k, folio_lock(src.pfn));
+        put_page(k, dst).await;
+        return false;
+    }
     // The mutant looks while the page is still mapped, and not again.
     let early = k.fixed(Fix::MigrateCountEarly);
     let mut moved = !early || folio_ref_count(k, src.pfn).await == 1 + folio_mapcount(k, src.pfn).await;
@@ -120,7 +126,7 @@ async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
 }
 
 #[track_caller]
-fn folio_ref_count(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32> {
+pub(super) fn folio_ref_count(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32> {
     k.step(obj::page(pfn, 1), Access::Read, move || k.page_count(pfn))
 }
 
@@ -132,9 +138,15 @@ async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) 
         return false;
     }
     copy_user_highpage(k, dst, src).await;
-    // folio_migrate_mapping(), of memory that no address_space knows, and folio_migrate_flags().
+    folio_migrate_mapping(k, src, dst, early).await
+}
+
+/// Gives a page that no address_space knows the place of another, unless somebody else references that;
+/// folio_migrate_flags() too.
+#[track_caller]
+pub(super) fn folio_migrate_mapping(k: &Kernel, src: PageRef, dst: PageRef, early: bool) -> impl Future<Output = bool> {
     let touch = [Touch::read(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, 1)), Touch::default()];
-    k.step_on(touch, Wait::Ready, || {
+    k.step_on(touch, Wait::Ready, move || {
         let alone = early || k.page_count(src.pfn) == 1;
         if alone {
             let (anon_vma, index) = k.folio_anon_vma(src.pfn);
@@ -145,11 +157,10 @@ async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) 
         }
         alone
     })
-    .await
 }
 
 /// Migration entries of `old` become entries of `new`, which may be the same page.
-async fn remove_migration_ptes(k: &Kernel, old: PageRef, new: PageRef) {
+pub(super) async fn remove_migration_ptes(k: &Kernel, old: PageRef, new: PageRef) {
     enter!(k);
     let Some(rwsem) = rmap_lock(k, old.pfn) else {
         return;

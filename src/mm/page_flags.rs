@@ -44,6 +44,7 @@ bitflags! {
         const WRITEBACK = 1024;
         /// PG_private: the file system has buffers for it.
         const PRIVATE = 2048;
+        const HWPOISON = 1 << 15;
     }
 }
 

@@ -89,7 +89,6 @@ impl Pte {
         Pte(pfn.0 as u32 | MIGRATION).mkwrite(write).mkexclusive(exclusive && !write)
     }
     /// make_hwpoison_entry().
-    #[expect(dead_code, reason = "for memory-failure")]
     pub(crate) fn hwpoison(pfn: Pfn) -> Pte {
         Pte(pfn.0 as u32 | HWPOISON)
     }

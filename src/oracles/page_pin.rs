@@ -10,7 +10,7 @@
 //! Must catch: a pin that ends while the address shows nothing, or another page, because the kernel
 //! took the entry away: by reclaim, migration, or a copy on write.
 //! Must leave alone: what the process does by munmap, mmap over it, mremap, MADV_DONTNEED, MADV_FREE,
-//! execve or exit, or truncation of a file it maps privately; an entry that is back before the pin ends
+//! execve or exit, or truncation of a file it maps privately; memory that breaks; an entry that is back before the pin ends
 //! (a swap entry that reconnects to the page, a migration that failed); pages that only look pinned.
 //!
 //! The strict level (`+page-pin-strict`) asks what the thread of June 2020 asked, whether a pinned page
@@ -238,6 +238,7 @@ fn about(nr: u8) -> About {
     let begins = |with: &[&str]| with.iter().any(|with| op.name.starts_with(with));
     About::One(match op.name {
         "munmap" | "mmap" | "mremap" | "execve" | "ftruncate" | "fallocate" => Call::Owner,
+        "memory_failure" => Call::Owner, // nobody can promise that memory does not break
         _ if begins(&["ttm_", "dma_buf_", "gpu_", "devdax_"]) => Call::Owner,
         "load" | "store" | "fork" | "mprotect" | "fsync" => Call::Process,
         _ if begins(&["pin", "get_user", "unpin", "dio_", "vmsplice", "io_uring_", "userptr_"]) => Call::Process,

@@ -16,6 +16,7 @@ pub(crate) use slow::get_user_pages;
 use super::mm_types::*;
 use super::page_alloc::free_the_page;
 use super::page_ref::{add, sub_and_test};
+use super::page_writeback::{page_dirty, set_page_dirty_lock};
 use super::swap::put_page;
 use crate::fixes::Fix;
 use crate::kernel::{Errno, enter};
@@ -201,6 +202,18 @@ async fn gup_fast_unpin_user_pages(k: &Kernel, pages: &Pages, pin: Pin) {
 pub(crate) async fn unpin_user_pages(k: &Kernel, pages: &Pages, pin: Pin) {
     enter!(k);
     for &page in pages.as_slice() {
+        unpin_user_page(k, page, pin).await;
+    }
+}
+
+/// As [`unpin_user_pages`]; dirties the pages first if they were written to, so that nobody takes them for
+/// clean who finds them unpinned.
+pub(crate) async fn unpin_user_pages_dirty_lock(k: &Kernel, pages: &Pages, pin: Pin, make_dirty: bool) {
+    enter!(k);
+    for &page in pages.as_slice() {
+        if make_dirty && !page_dirty(k, page.pfn).await {
+            set_page_dirty_lock(k, page.pfn).await;
+        }
         unpin_user_page(k, page, pin).await;
     }
 }

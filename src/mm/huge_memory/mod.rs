@@ -135,7 +135,8 @@ pub(crate) async fn copy_huge_pmd(k: &Kernel, dst: &Vma, src: &Vma, va: u8) -> R
     spin_lock(k, page_table_lock(src.mm)).await;
     let pmd = pmdp_get(k, src_p);
     let head = pmd.pfn();
-    let share = pmd.is_leaf() && !page_needs_cow_for_dma(k, src, head).await;
+    let keep = k.fixed(Fix::ForkSplitPinned) && pmd.is_leaf() && page_needs_cow_for_dma(k, src, head).await;
+    let share = pmd.is_leaf() && !keep;
     if share {
         get_page(k, head).await;
         folio_dup_anon_rmap_pmd(k, head).await;

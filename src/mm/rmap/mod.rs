@@ -6,8 +6,10 @@
 //! Simplified: small pages; the flush is at once (no try_to_unmap_flush()).
 //! Left out:   page_referenced(): a page counts as not used lately.
 
+mod anon;
 mod mkclean;
 
+pub(super) use anon::{folio_exclusive, folio_try_share_anon_rmap};
 pub(crate) use mkclean::folio_mkclean;
 
 use super::gup::page_maybe_dma_pinned;
@@ -22,6 +24,7 @@ use crate::fixes::Fix;
 use crate::kernel::{Lock, Touch, Wait, down_read, enter, spin_lock, spin_unlock, up_read};
 use crate::limits::NR_MMS;
 use crate::trace::{Access, Event, Notify, Pfn, obj};
+use anon::replace_anon_pte;
 use std::future::Future;
 
 #[track_caller]
@@ -209,6 +212,8 @@ enum Ttu {
     Migrate,
     /// The same, of a page of a huge one.
     Split,
+    /// They say that the page is broken.
+    Poison,
 }
 
 /// Takes a locked page from all who map it; a page in the swap cache becomes swap entries.
@@ -233,6 +238,12 @@ pub(crate) async fn try_to_migrate_locked(k: &Kernel, page: PageRef) {
     rmap_walk_locked(k, page, Ttu::Split, anon_vma_rwsem(k.folio_anon_vma(page.pfn).0)).await;
 }
 
+/// As [`try_to_unmap`], for a page that is broken (TTU_HWPOISON): nobody asks who has pinned it.
+pub(crate) async fn unmap_poisoned_folio(k: &Kernel, page: PageRef) {
+    enter!(k);
+    rmap_walk(k, page, Ttu::Poison).await;
+}
+
 async fn rmap_walk(k: &Kernel, page: PageRef, what: Ttu) {
     let Some(rwsem) = rmap_lock(k, page.pfn) else {
         return;
@@ -247,7 +258,7 @@ async fn rmap_walk_locked(k: &Kernel, page: PageRef, what: Ttu, rwsem: Lock) {
     while let Some((vma, va)) = rmap_walk_next(k, page.pfn, rwsem, after) {
         after = Some(rmap_order(k, &vma));
         let more = match what {
-            Ttu::Unmap => try_to_unmap_one(k, page, &vma, va).await,
+            Ttu::Unmap | Ttu::Poison => try_to_unmap_one(k, page, &vma, va, what).await,
             Ttu::Migrate | Ttu::Split => try_to_migrate_one(k, page, &vma, va, what).await,
         };
         if !more {
@@ -256,9 +267,9 @@ async fn rmap_walk_locked(k: &Kernel, page: PageRef, what: Ttu, rwsem: Lock) {
     }
 }
 
-async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8) -> bool {
+async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
     enter!(k);
-    unmap_one(k, page, vma, va, Ttu::Unmap).await
+    unmap_one(k, page, vma, va, what).await
 }
 
 async fn try_to_migrate_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
@@ -268,7 +279,7 @@ async fn try_to_migrate_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: 
 
 /// Takes a page from one area; false: the walk ends.
 async fn unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
-    if what == Ttu::Unmap && k.fixed(Fix::TtuSkipPinned) && folio_maybe_dma_pinned(k, page.pfn).await {
+    if k.fixed(Fix::TtuSkipPinned) && folio_maybe_dma_pinned(k, page.pfn).await {
         return true;
     }
     // Only a split cares, and only without the fix does it not wait.
@@ -281,21 +292,37 @@ async fn unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> b
     }
     let mut ret = true;
     if let Some((p, _)) = page_vma_mapped_walk(k, page.pfn, vma, va, sync).await {
-        let pte = ptep_clear_flush(k, vma, va, p).await;
-        ret = match k.folio_test_anon(page.pfn) {
-            true => replace_anon_pte(k, page, p, pte, what).await,
-            false => replace_file_pte(k, page, p, pte, what).await,
-        };
-        if ret {
-            page_remove_rmap(k, page.pfn).await;
-            put_page(k, page).await;
-        }
+        ret = unmap_pte(k, page, vma, va, p, what).await;
         spin_unlock(k, ptl(p.table));
     }
     if !around {
         mmu_notifier_invalidate_range_start(k, &range).await;
     }
     mmu_notifier_invalidate_range_end(k, &range).await;
+    ret
+}
+
+/// Takes the entry; the lock of its table is held.
+async fn unmap_pte(k: &Kernel, page: PageRef, vma: &Vma, va: u8, p: PtePtr, what: Ttu) -> bool {
+    // The mutant asks while everybody can still go by the entry.
+    let shared = k.fixed(Fix::ShareBeforeClear) && folio_exclusive(k, page.pfn);
+    if shared && !folio_try_share_anon_rmap(k, page.pfn).await {
+        return false;
+    }
+    let pte = ptep_clear_flush(k, vma, va, p).await;
+    let ret = match k.folio_test_anon(page.pfn) {
+        _ if what == Ttu::Poison => {
+            add_mm_counter(k, vma.mm, page.pfn, -1);
+            set_pte_at(k, p, Pte::hwpoison(page.pfn)).await;
+            true
+        }
+        true => replace_anon_pte(k, page, p, pte, what, shared).await,
+        false => replace_file_pte(k, page, p, pte, what).await,
+    };
+    if ret {
+        page_remove_rmap(k, page.pfn).await;
+        put_page(k, page).await;
+    }
     ret
 }
 
@@ -306,83 +333,9 @@ async fn ptep_clear_flush(k: &Kernel, vma: &Vma, va: u8, p: PtePtr) -> Pte {
     pte
 }
 
-async fn folio_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
+pub(super) async fn folio_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
     let head = k.compound_head(pfn);
     k.step(obj::page(head, 1), Access::Read, || page_maybe_dma_pinned(k, head)).await
-}
-
-/// What takes the place of the entry of an anonymous page; false: it is back, and all stays as it is.
-///
-/// ```text
-///   reclaim, migration                  GUP-fast
-///   1. clear the entry                  a. read the entry
-///   2. is the page pinned?              b. pin
-///   3. it is nobody's alone any more    c. the entry is the same, the page is exclusive
-/// ```
-///
-/// From v5.19 on.  Before, nobody looks: a pinned page is unmapped like any other.
-async fn replace_anon_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: Ttu) -> bool {
-    let (pfn, mm) = (page.pfn, k.table_mm(p.table));
-    if pte.dirty() {
-        set_page_dirty(k, pfn).await;
-    }
-    let lazyfree = k.step(obj::page(pfn, 1), Access::Read, || !k.folio_test(pfn, PageFlags::SWAPBACKED)).await;
-    if lazyfree && what == Ttu::Unmap {
-        let discard = discard_lazyfree(k, pfn).await;
-        if discard {
-            add_mm_counter(k, mm, pfn, -1);
-        } else {
-            set_pte_at(k, p, pte).await;
-        }
-        return discard;
-    }
-    let exclusive = k.fixed(Fix::WpReuseExclusive) && k.page_anon_exclusive(pfn);
-    let slot = if what == Ttu::Unmap { k.folio_swap(pfn) } else { 0 };
-    if what == Ttu::Unmap {
-        swap_duplicate(k, slot).await;
-    }
-    if exclusive && !page_try_share_anon_rmap(k, pfn).await {
-        if what == Ttu::Unmap {
-            swap_free(k, slot).await;
-        }
-        set_pte_at(k, p, pte).await;
-        return false;
-    }
-    let entry = match what {
-        Ttu::Unmap => Pte::swap(slot).mkexclusive(exclusive),
-        Ttu::Migrate | Ttu::Split => Pte::migration(pfn, pte.write(), exclusive),
-    };
-    if what == Ttu::Unmap {
-        add_mm_counter(k, mm, pfn, -1);
-    }
-    set_pte_at(k, p, entry).await;
-    true
-}
-
-/// Whether a page whose contents nobody needs (MADV_FREE) is mapped by us alone, unpinned, and not
-/// written to since.
-async fn discard_lazyfree(k: &Kernel, pfn: Pfn) -> bool {
-    let touch = [Touch::write(obj::page(pfn, 1)), Touch::read(obj::mapcount(pfn)), Touch::default()];
-    k.step_on(touch, Wait::Ready, || {
-        // Ours for the isolation, and those of the entries.
-        let ours = k.page_count(pfn) == 1 + k.page_mapcount(pfn);
-        let dirty = k.folio_test_dirty(pfn);
-        if dirty || !ours {
-            k.folio_assign(pfn, PageFlags::SWAPBACKED, dirty || k.folio_test(pfn, PageFlags::SWAPBACKED));
-        }
-        ours && !dirty
-    })
-    .await
-}
-
-/// The page is not its owner's alone any more, unless it is pinned.
-async fn page_try_share_anon_rmap(k: &Kernel, pfn: Pfn) -> bool {
-    enter!(k);
-    if folio_maybe_dma_pinned(k, pfn).await {
-        return false;
-    }
-    k.step(obj::page(pfn, 1), Access::Write, || k.set_page_anon_exclusive(pfn, false)).await;
-    true
 }
 
 async fn replace_file_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: Ttu) -> bool {
@@ -390,7 +343,7 @@ async fn replace_file_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: 
         set_page_dirty(k, page.pfn).await;
     }
     match what {
-        Ttu::Unmap => add_mm_counter(k, k.table_mm(p.table), page.pfn, -1),
+        Ttu::Unmap | Ttu::Poison => add_mm_counter(k, k.table_mm(p.table), page.pfn, -1),
         Ttu::Migrate | Ttu::Split => set_pte_at(k, p, Pte::migration(page.pfn, pte.write(), false)).await,
     }
     true

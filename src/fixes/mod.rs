@@ -149,6 +149,26 @@ fixes! {
         "57efa1fe5957 mm/gup: prevent gup_fast from racing with COW during fork",
         "GUP-fast gives back what it pinned while a fork was write-protecting",
         on "newest";
+    ForkSplitPinned = "fork-split-pinned", Upstream, (5, 9),
+        "d042035eaf5f mm/thp: Split huge pmds/puds if they're pinned when fork()",
+        "fork splits the entry of a huge page that may be pinned, and copies what is behind it",
+        on "newest";
+    LazyfreeCount = "lazyfree-count", Upstream, (5, 18),
+        "6c8e2a256915 mm: fix race between MADV_FREE reclaim and blkdev direct IO read",
+        "reclaim does not discard a page that somebody references, even if nobody needs what it holds",
+        on "newest";
+    TtuShareTest = "ttu-share-test", Upstream, (5, 19),
+        "6c287605fd56 mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
+        "who takes the entry of an exclusive page puts it back if the page is pinned",
+        on "newest";
+    MigrateVmaFlush = "migrate-vma-flush", Upstream, (6, 0),
+        "60bae7370896 mm/migrate_device.c: flush TLB while holding PTL",
+        "migrate_vma flushes before it drops the page-table lock",
+        on "newest";
+    MigrateVmaDirty = "migrate-vma-dirty", Upstream, (6, 0),
+        "fd35ca3d12cc mm/migrate_device.c: copy pte dirty bit to page",
+        "migrate_vma keeps the dirty bit of an entry that it clears",
+        on "newest";
     GupUnshare = "gup-unshare", Upstream, (5, 19),
         "a7f226604170 mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared anonymous page",
         "a pin for reading gets a page of its own, not one that the next write would copy",
@@ -237,6 +257,10 @@ fixes! {
         "the same in shrink_page_list (Hocko and Kara in that thread)",
         "reclaim does not even look who maps a page that may be pinned",
         on "v5.10";
+    MigrateSkipPinned = "migrate-skip-pinned", Proposed, (never),
+        "the same in migrate_pages (that thread: a pinned page cannot be migrated by definition)",
+        "migration does not even look who maps a page that may be pinned",
+        on "newest +page-pin-strict";
     TtmOrderedPtes = "ttm-order-ptes", Proposed, (never),
         "order > 0 mappings as a run of special ptes (thread of February 2021)",
         "TTM maps a huge-aligned buffer object by ptes",
@@ -274,6 +298,15 @@ fixes! {
         "fork stops writes to a page before it copies it for the child",
         on "v7.2";
 
+    IoUringUnpinDirty = "io-uring-unpin-dirty", Open, (never),
+        "io_buffer_unmap() unpins without unpin_user_pages_dirty_lock()",
+        "pages of a registered buffer are dirtied before they are let go",
+        on "v7.2";
+
+    ShareBeforeClear = "share-before-clear", Mutant, (never),
+        "Z12, as 088b8aa537c2 mm: fix PageAnonExclusive clearing racing with concurrent RCU GUP-fast",
+        "a page stops to be exclusive before its entry is cleared, not after",
+        on "newest";
     UserptrNoRetry = "userptr-no-retry", Mutant, (never),
         "Z15", "a driver does not ask whether entries changed while it looked pages up",
         on "newest";
@@ -513,77 +546,4 @@ impl FromStr for Spec {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn has(spec: &str, fix: Fix) -> bool {
-        spec.parse::<Spec>().unwrap().fixes.has(fix)
-    }
-
-    #[test]
-    fn a_release_has_what_came_before_it() {
-        assert!(!has("v5.12", Fix::TtmNoHugeFaults));
-        assert!(has("v6.1", Fix::TtmNoHugeFaults));
-        assert!(has("v5.10", Fix::FreeNonCompound));
-        assert!(!has("v5.7", Fix::FreeNonCompound));
-        assert!(!has("v6.1", Fix::PmdSpecial));
-        assert!(has("v6.12", Fix::PmdSpecial));
-    }
-
-    #[test]
-    fn newest_has_the_open_entries_mended_and_no_mutant() {
-        for entry in FIXES {
-            match entry.kind {
-                Kind::Open => assert!(has("newest", entry.fix) && !has("v7.2", entry.fix), "{}", entry.name),
-                Kind::Mutant | Kind::Proposed => assert!(!has("newest", entry.fix), "{}", entry.name),
-                Kind::Upstream | Kind::Policy => {}
-            }
-        }
-    }
-
-    #[test]
-    fn changes_are_applied_in_order() {
-        assert!(has("v5.12 +pmd-special", Fix::PmdSpecial));
-        assert!(has("v7.2 +ttm-pfn-map -no-devmap", Fix::TtmPfnMapDev));
-        assert!(!has("  newest   -gup-fast-recheck-pte ", Fix::GupFastRecheckPte));
-        assert_eq!("  newest   -mremap-flush".parse::<Spec>().unwrap().to_string(), "newest -mremap-flush");
-    }
-
-    #[test]
-    fn nonsense_is_refused_with_a_reason() {
-        for (spec, reason) in [
-            ("", "expected a kernel"),
-            ("v5.11", "expected newest, v5.7"),
-            ("newest pmd-special", "expected +FIX or -FIX"),
-            ("newest -pmd-specia1", "no fix is called"),
-            ("newest +pmd-special", "changes nothing"),
-            ("v5.12 -pmd-special", "`-pmd-special` changes nothing: `v5.12` does not have it"),
-            ("v5.12 +pmd-special +pmd-special", "a second `pmd-special`, expected one"),
-            ("v5.12 +pmd-special -pmd-special", "a second `pmd-special`, expected one"),
-            ("v5.12\u{a0}+pmd-special", "no kernel is called `v5.12\\u{a0}+pmd-special`"),
-            ("newest +ttm-move-no-unmap +ttm-move-unmap-late", "exclude each other"),
-            ("newest -wp-refcount", "makes no sense without"),
-            ("newest +ttm-pfn-map", "needs devmap entries, which `newest` has no more; add `-no-devmap`"),
-            ("v5.12 \u{1b}[31m", "\\u{1b}"),
-        ] {
-            let error = spec.parse::<Spec>().expect_err(spec).to_string();
-            assert!(error.contains(reason), "{spec:?}: {error}");
-        }
-        let error = "\u{e4}  +x".parse::<Spec>().expect_err("no kernel");
-        assert_eq!(error.at, 0);
-        let error = " v5.12  +pmd-special +x".parse::<Spec>().expect_err("no fix");
-        assert_eq!(error.at, 21);
-    }
-
-    #[test]
-    fn every_on_is_a_kernel() {
-        for entry in FIXES {
-            let spec = entry.on.parse::<Spec>().unwrap_or_else(|e| panic!("{}: {e}", entry.name));
-            let there = spec.fixes.has(entry.fix);
-            let expected = !matches!(entry.kind, Kind::Mutant | Kind::Proposed);
-            if !matches!(entry.kind, Kind::Policy | Kind::Open) && entry.on.starts_with("newest") {
-                assert_eq!(there, expected, "{} on {}", entry.name, entry.on);
-            }
-        }
-    }
-}
+mod tests;
