@@ -6,6 +6,8 @@
 //! Simplified: one buffer a page, as dirty as the page; what i_private_lock guards is one step.
 
 use crate::kernel::enter;
+use crate::mm::highmem::copy_user_highpage;
+use crate::mm::migrate::{folio_migrate_mapping, folio_ref_count};
 use crate::mm::swap::put_page;
 use crate::mm::*;
 use crate::trace::{Access, obj};
@@ -53,4 +55,28 @@ pub(crate) async fn block_invalidate_folio(k: &Kernel, page: PageRef) {
     if k.step(obj::page(page.pfn, 1), Access::Write, discard).await {
         put_page(k, page).await;
     }
+}
+
+/// Copies a locked page that nobody maps, and gives the copy its place and its buffers; false: somebody else
+/// references it.  Linux: mm/migrate.c.
+///
+/// A pin, a lookup in the page cache and writeback's look at the page all count.
+pub(crate) async fn buffer_migrate_folio(k: &Kernel, dst: PageRef, src: PageRef) -> bool {
+    enter!(k);
+    let attached = || k.folio_test(src.pfn, PageFlags::PRIVATE);
+    let attached = k.step(obj::page(src.pfn, 1), Access::Read, attached).await;
+    // Ours, the page cache's, and that of the buffers.
+    let refs = 2 + i32::from(attached);
+    if folio_ref_count(k, src.pfn).await != refs {
+        return false;
+    }
+    copy_user_highpage(k, dst, src).await;
+    if !folio_migrate_mapping(k, dst, src, refs).await {
+        return false;
+    }
+    if attached {
+        create_empty_buffers(k, dst).await; // folio_attach_private(dst, folio_detach_private(src))
+        block_invalidate_folio(k, src).await;
+    }
+    true
 }

@@ -14,6 +14,8 @@ pub(crate) trait AddressSpaceOperations {
     fn page_mkwrite<'a>(&'a self, k: &'a Kernel, page: PageRef) -> Boxed<'a, bool>;
     /// ->release_folio: what the file system keeps for a locked page is wanted; false: it is needed.
     fn release_folio<'a>(&'a self, k: &'a Kernel, page: PageRef) -> Boxed<'a, bool>;
+    /// ->migrate_folio: copies a page that nobody maps, and gives the copy its place; false: it is in use.
+    fn migrate_folio<'a>(&'a self, k: &'a Kernel, dst: PageRef, src: PageRef) -> Boxed<'a, bool>;
     /// ->invalidate_folio: what the file system keeps for a locked page goes with it.
     fn invalidate_folio<'a>(&'a self, k: &'a Kernel, page: PageRef) -> Boxed<'a, ()>;
 }

@@ -14,21 +14,22 @@
 //!
 //! Kept:       the page is locked until all entries are back, of the copy or of the page itself.
 //! Simplified: a call moves what the caller maps (MPOL_MF_MOVE_ALL), and tries once.
-//! Left out:   pages of files, huge pages, device memory; the swap cache's reference is one of others'.
+//! Left out:   pages of shmem, huge pages, device memory; the swap cache's reference is one of others'.
 
+use super::filemap::folio_wait_writeback;
 use super::highmem::copy_user_highpage;
 use super::memory::vm_normal_page;
 use super::mm_types::*;
 use super::mmap::find_vma;
 use super::page_alloc::alloc_pages;
-use super::page_ref::get_page;
+use super::page_ref::{add, get_page};
 use super::pgtable::*;
 use super::rmap::*;
 use super::swap::put_page;
 use super::vmscan::{Isolated, folio_isolate_lru, folio_putback_lru};
 use crate::fixes::Fix;
 use crate::kernel::*;
-use crate::trace::{Access, Owner, Pfn, obj};
+use crate::trace::{Access, Event, Owner, Pfn, obj};
 use std::future::Future;
 
 /// Moves pages `start..end` of the current address space; returns how many it could.  Linux: move_pages(2).
@@ -70,9 +71,7 @@ async fn isolate_page(k: &Kernel, vma: &Vma, va: u8) -> Result<PageRef, Errno> {
     let p = PtePtr::of(k, table, va);
     let pte = ptep_get(k, p);
     let ret = match vm_normal_page(k, vma, pte).filter(|_| pte.present()) {
-        Some(pfn) if k.folio_test_anon(pfn) && folio_isolate_lru(k, pfn, true).await => {
-            Ok(PageRef { pfn, gen_: pte_gen(k, p) })
-        }
+        Some(pfn) if folio_isolate_lru(k, pfn, true).await => Ok(PageRef { pfn, gen_: pte_gen(k, p) }),
         Some(_) => Err(Errno::EBUSY),
         None => Err(Errno::ENOENT),
     };
@@ -96,18 +95,21 @@ pub(crate) async fn migrate_pages(k: &Kernel, list: &[PageRef]) -> u32 {
 /// Moves one page; true: it is gone.
 async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
     enter!(k);
-    let Some(dst) = alloc_pages(k, 0, false, Owner::Anon(k.current_mm())).await else {
+    let owner = if k.folio_test_anon(src.pfn) { Owner::Anon(k.current_mm()) } else { k.peek_page(src.pfn).owner };
+    let Some(dst) = alloc_pages(k, 0, false, owner).await else {
         return false;
     };
     mutex_lock(k, folio_lock(src.pfn)).await;
-    let locked = trylock(k, folio_lock(dst.pfn)).await;
-    assert!(locked, "nobody else knows the copy");
     if k.fixed(Fix::MigrateSkipPinned) && folio_maybe_dma_pinned(k, src.pfn).await {
-        mutex_unlock(k, folio_lock(dst.pfn));
         mutex_unlock(k, folio_lock(src.pfn));
         put_page(k, dst).await;
         return false;
     }
+    if !k.folio_test_anon(src.pfn) {
+        return move_file_folio(k, src, dst).await;
+    }
+    let locked = trylock(k, folio_lock(dst.pfn)).await;
+    assert!(locked, "nobody else knows the copy");
     // The mutant looks while the page is still mapped, and not again.
     let early = k.fixed(Fix::MigrateCountEarly);
     let mut moved = !early || folio_ref_count(k, src.pfn).await == 1 + folio_mapcount(k, src.pfn).await;
@@ -125,8 +127,60 @@ async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
     moved
 }
 
+/// As [`unmap_and_move`], of a locked page of a file.
+async fn move_file_folio(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
+    let (mapping, index) = (k.folio_mapping(src.pfn), k.folio_index(src.pfn));
+    let mut moved = false;
+    // A page of no file is only somebody's who holds it.
+    if let Some(ops) = k.a_ops(mapping) {
+        folio_wait_writeback(k, src.pfn, mapping, index).await;
+        let locked = trylock(k, folio_lock(dst.pfn)).await;
+        assert!(locked, "nobody else knows the copy");
+        try_to_migrate(k, src).await;
+        moved = folio_mapcount(k, src.pfn).await == 0 && ops.migrate_folio(k, dst, src).await;
+        remove_migration_ptes(k, src, if moved { dst } else { src }).await;
+        mutex_unlock(k, folio_lock(dst.pfn));
+    }
+    mutex_unlock(k, folio_lock(src.pfn));
+    put_page(k, dst).await;
+    if moved {
+        put_page(k, src).await;
+    }
+    moved
+}
+
+/// Puts the copy of a page into the page cache in the page's place; false: there are more than `refs`
+/// references to the page.
+pub(crate) async fn folio_migrate_mapping(k: &Kernel, dst: PageRef, src: PageRef, refs: i32) -> bool {
+    enter!(k);
+    let (mapping, index) = (k.folio_mapping(src.pfn), k.folio_index(src.pfn));
+    spin_lock(k, i_pages(mapping)).await;
+    let touch = [Touch::write(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, 1)), Touch::default()];
+    let replace = || {
+        let frozen = k.page_ref_freeze(src.pfn, refs);
+        if frozen {
+            add(k, dst.pfn, 1);
+            for flag in [PageFlags::DIRTY, PageFlags::ACTIVE] {
+                k.folio_assign(dst.pfn, flag, k.folio_test(src.pfn, flag));
+            }
+            k.folio_assign(dst.pfn, PageFlags::LRU, true);
+            k.folio_assign_dirty(src.pfn, false);
+            k.xa_store(mapping, index, Some(dst));
+            k.set_folio_mapping(dst.pfn, mapping, Some(index));
+            k.set_folio_mapping(src.pfn, mapping, None);
+            k.page_ref_unfreeze(src.pfn, refs - 1);
+            k.emit(Event::Put { pfn: src.pfn, refs: 1, refcount: refs - 1 });
+            k.emit(Event::FolioMigrate { from: src.pfn, to: dst.pfn });
+        }
+        frozen
+    };
+    let replaced = k.step_on(touch, Wait::Ready, replace).await;
+    spin_unlock(k, i_pages(mapping));
+    replaced
+}
+
 #[track_caller]
-pub(super) fn folio_ref_count(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32> {
+pub(crate) fn folio_ref_count(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32> {
     k.step(obj::page(pfn, 1), Access::Read, move || k.page_count(pfn))
 }
 
@@ -138,13 +192,13 @@ async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) 
         return false;
     }
     copy_user_highpage(k, dst, src).await;
-    folio_migrate_mapping(k, src, dst, early).await
+    folio_migrate_anon(k, src, dst, early).await
 }
 
 /// Gives a page that no address_space knows the place of another, unless somebody else references that;
-/// folio_migrate_flags() too.
+/// folio_migrate_flags() too.  Linux: folio_migrate_mapping() of a folio without one.
 #[track_caller]
-pub(super) fn folio_migrate_mapping(k: &Kernel, src: PageRef, dst: PageRef, early: bool) -> impl Future<Output = bool> {
+pub(super) fn folio_migrate_anon(k: &Kernel, src: PageRef, dst: PageRef, early: bool) -> impl Future<Output = bool> {
     let touch = [Touch::read(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, 1)), Touch::default()];
     k.step_on(touch, Wait::Ready, move || {
         let alone = early || k.page_count(src.pfn) == 1;
@@ -162,19 +216,18 @@ pub(super) fn folio_migrate_mapping(k: &Kernel, src: PageRef, dst: PageRef, earl
 /// Migration entries of `old` become entries of `new`, which may be the same page.
 pub(super) async fn remove_migration_ptes(k: &Kernel, old: PageRef, new: PageRef) {
     enter!(k);
-    let Some(rwsem) = rmap_lock(k, old.pfn) else {
+    let Some(rwsem) = rmap_lock(k, new.pfn) else {
         return;
     };
     down_read(k, rwsem).await;
-    remove_migration_ptes_locked(k, old, new).await;
+    remove_migration_ptes_locked(k, old, new, rwsem).await;
     up_read(k, rwsem);
 }
 
-/// As [`remove_migration_ptes`], for a caller that holds the anon_vma's lock (RMP_LOCKED).
-pub(super) async fn remove_migration_ptes_locked(k: &Kernel, old: PageRef, new: PageRef) {
-    let rwsem = anon_vma_rwsem(k.folio_anon_vma(old.pfn).0);
+/// As [`remove_migration_ptes`], for a caller that holds the lock of the areas (RMP_LOCKED).
+pub(super) async fn remove_migration_ptes_locked(k: &Kernel, old: PageRef, new: PageRef, rwsem: Lock) {
     let mut after = None;
-    while let Some((vma, va)) = rmap_walk_next(k, old.pfn, rwsem, after) {
+    while let Some((vma, va)) = rmap_walk_next(k, new.pfn, rwsem, after) {
         after = Some(rmap_order(k, &vma));
         remove_migration_pte(k, &vma, va, rwsem, old, new).await;
     }
@@ -190,7 +243,10 @@ async fn remove_migration_pte(k: &Kernel, vma: &Vma, va: u8, rwsem: Lock, old: P
     let entry = ptep_get(k, p);
     if entry.is_migration() && entry.pfn() == old.pfn {
         get_page(k, new.pfn).await;
-        page_add_anon_rmap(k, new.pfn, vma, va, entry.write() || entry.exclusive()).await;
+        match k.folio_test_anon(new.pfn) {
+            true => page_add_anon_rmap(k, new.pfn, vma, va, entry.write() || entry.exclusive()).await,
+            false => page_add_file_rmap(k, new.pfn).await,
+        }
         // As the area is by now: mprotect leaves us the entry.
         let now = k.rmap_vmas(rwsem, vma.mm).iter().find(|v| v.contains(va)).map_or(vma.flags, |v| v.flags);
         let write = entry.write() && now.contains(VmFlags::WRITE);

@@ -201,7 +201,7 @@ async fn alloc_and_copy(k: &Kernel, mm: u8, src: PageRef) -> Option<PageRef> {
 /// One page of migrate_vma_pages(): gives the copy its place, unless somebody has got a reference since.
 async fn migrate_vma_page(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
     enter!(k);
-    folio_migrate_mapping(k, src, dst, false).await
+    folio_migrate_anon(k, src, dst, false).await
 }
 
 /// Entries of the copy, or of the page itself again.

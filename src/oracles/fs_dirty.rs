@@ -51,6 +51,7 @@ impl Oracle for FsDirty {
         match r.event {
             Event::PageMkwrite { pfn } => self.asked |= block(pfn, 1),
             Event::PageClean { pfn } => self.asked &= !block(pfn, 1),
+            Event::FolioMigrate { from, to } if self.asked & block(from, 1) != 0 => self.asked |= block(to, 1),
             Event::Alloc { pfn, order, .. } => self.asked &= !block(pfn, 1 << order),
             Event::PageDirty { pfn, buffers: false } => {
                 let got = self.got[pfn.index()];

@@ -152,6 +152,8 @@ pub enum Event {
     PageMkwrite { pfn: Pfn },
     /// A page of a file on a disk gets dirty; `buffers`: the file system has some for it.
     PageDirty { pfn: Pfn, buffers: bool },
+    /// A page of a file moves, and all that is known of it.
+    FolioMigrate { from: Pfn, to: Pfn },
     /// A page of a file is clean, and mapped without write permission, as it is about to be written.
     PageClean { pfn: Pfn },
 

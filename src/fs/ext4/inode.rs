@@ -37,6 +37,9 @@ impl AddressSpaceOperations for Ext4Inode {
     fn release_folio<'a>(&'a self, k: &'a Kernel, page: PageRef) -> Boxed<'a, bool> {
         Box::pin(try_to_free_buffers(k, page))
     }
+    fn migrate_folio<'a>(&'a self, k: &'a Kernel, dst: PageRef, src: PageRef) -> Boxed<'a, bool> {
+        Box::pin(buffer_migrate_folio(k, dst, src))
+    }
     fn invalidate_folio<'a>(&'a self, k: &'a Kernel, page: PageRef) -> Boxed<'a, ()> {
         Box::pin(block_invalidate_folio(k, page))
     }

@@ -89,7 +89,7 @@ async fn split_huge_page(k: &Kernel, folio: PageRef) -> Result<(), Errno> {
         split = __split_huge_page(k, head).await;
         for i in 0..HPAGE_PMD_NR {
             let page = PageRef { pfn: head.add(i), ..folio };
-            remove_migration_ptes_locked(k, page, page).await; // remap_page()
+            remove_migration_ptes_locked(k, page, page, anon_vma).await; // remap_page()
         }
     }
     up_write(k, anon_vma);
