@@ -43,10 +43,10 @@ async fn move_vma(k: &Kernel, mm: u8, addr: u8, len: u8, new: u8) -> Result<(), 
     }
     let copy = Vma { start: new, end: new + len, pgoff: vma.pgoff_of(addr), ..vma.clone() };
     vma_link(k, &copy).await;
-    let moved = move_page_tables(k, &vma, addr, new, len).await;
+    let moved = move_page_tables(k, &vma, addr, new, len, false).await;
     if moved.is_err() {
         // What was moved goes back, and the new area goes.
-        let back = move_page_tables(k, &copy, new, addr, len).await;
+        let back = move_page_tables(k, &copy, new, addr, len, true).await;
         assert!(back.is_ok(), "the old tables are still there");
         do_munmap(k, mm, new, new + len).await?;
         return moved;
@@ -55,7 +55,7 @@ async fn move_vma(k: &Kernel, mm: u8, addr: u8, len: u8, new: u8) -> Result<(), 
 }
 
 /// Moves entries; whoever looks for the pages by their mapping must find them in one place or the other.
-async fn move_page_tables(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8) -> Result<(), Errno> {
+async fn move_page_tables(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8, back: bool) -> Result<(), Errno> {
     enter!(k);
     // An rmap walk visits areas by address: it would pass a lower target before it is filled.
     let need_rmap_locks = new < addr;
@@ -64,7 +64,7 @@ async fn move_page_tables(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8) -> 
     if need_rmap_locks {
         take_rmap_locks(k, vma).await;
     }
-    let ret = move_entries(k, vma, addr, new, len).await;
+    let ret = move_entries(k, vma, addr, new, len, back).await;
     if need_rmap_locks {
         drop_rmap_locks(k, vma);
     }
@@ -93,7 +93,7 @@ fn drop_rmap_locks(k: &Kernel, vma: &Vma) {
     }
 }
 
-async fn move_entries(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8) -> Result<(), Errno> {
+async fn move_entries(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8, back: bool) -> Result<(), Errno> {
     let huge = HPAGE_PMD_NR as u8;
     let mut done = 0;
     while done < len {
@@ -113,6 +113,10 @@ async fn move_entries(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8) -> Resu
         let Some(old) = pmd.table_nr() else {
             continue;
         };
+        // The kernel would allocate here, too; but nothing came from where there is no table.
+        if back && pmdp_get_lockless(k, new_p).await.table_nr().is_none() {
+            continue;
+        }
         match pte_alloc(k, vma.mm, to).await {
             Ok(Some(table)) => move_ptes(k, vma.mm, (old, from), (table, to), extent).await,
             Ok(None) => {}

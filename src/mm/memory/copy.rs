@@ -128,7 +128,8 @@ async fn copy_pte(k: &Kernel, dst: &Vma, src: &Vma, at: (u8, u8, u8), prealloc: 
     }
     let wrprotect = src.flags.is_cow() && pte.write();
     if wrprotect {
-        set_pte_at(k, src_p, pte.mkwrite(false)).await;
+        // The MMU may have set the dirty bit since.
+        ptep_modify(k, src_p, |pte| pte.mkwrite(false)).await;
     }
     move_pte_at(k, dst_p, pte.mkwrite(pte.write() && !wrprotect), pte_gen(k, src_p)).await;
     true
@@ -174,7 +175,7 @@ async fn copy_present_page(
     let pte = ptep_get(k, src_p);
     // The fault that makes it writable again relies on the page being exclusive.
     if k.fixed(Fix::ForkSnapshot) && k.fixed(Fix::WpReuseExclusive) && pte.write() {
-        set_pte_at(k, src_p, pte.mkwrite(false)).await;
+        ptep_modify(k, src_p, |pte| pte.mkwrite(false)).await;
         flush_tlb_range(k, src.mm, va, va + 1).await;
     }
     let page = PageRef { pfn: pte.pfn(), gen_: pte_gen(k, src_p) };
