@@ -146,6 +146,11 @@ fn check_dump(report: &Report, run: &Replay, name: &str) -> bool {
 fn check_timeline(report: &Report, run: &Replay, name: &str) -> usize {
     let mut counts = 0;
     let mut before = 0;
+    let leaver = report.argument[0].strip_prefix("Let  D = ").map(|line| number(line, "in step ").unwrap());
+    if let Some(step) = leaver {
+        let told = report.timeline.rows.iter().any(|row| i64::from(row.step) == step);
+        assert!(told, "{name}: who left it in step {step} is in the timeline");
+    }
     for row in &report.timeline.rows {
         // Who is blocked in a deadlock took the step before.
         assert!(row.step > before || row.here, "{name}: steps go up");

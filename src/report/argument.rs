@@ -183,12 +183,7 @@ fn leaked(h: &History<'_>, v: &Violation, pfn: Pfn) -> Lines {
     let Event::Use { value, now, .. } = v.record.event else { return None };
     let life = h.life(pfn, now);
     let begin = life.begin?;
-    let writes = |r: &Record| match r.event {
-        Event::Use { kind, pfn: p, .. } => p == pfn && kind.is_write(),
-        Event::Fill { pfn: p, .. } => p == pfn,
-        _ => false,
-    };
-    let i = h.last(begin, writes)?;
+    let i = h.left(pfn, begin)?;
     if !matches!(h.records[i].event, Event::Use { value: left, .. } if left == value) {
         return None;
     }

@@ -101,6 +101,15 @@ impl<'t> History<'t> {
         History { records, stacks, prog, here: last, scene: last, at_end: true }
     }
 
+    /// Who last wrote to a frame before a record.
+    pub(super) fn left(&self, pfn: Pfn, before: usize) -> Option<usize> {
+        self.last(before, |r| match r.event {
+            Event::Use { kind, pfn: p, .. } => p == pfn && kind.is_write(),
+            Event::Fill { pfn: p, .. } => p == pfn,
+            _ => false,
+        })
+    }
+
     /// The functions a task was in at a record, innermost last.
     pub(super) fn stack(&self, i: usize) -> &'t [Func] {
         self.stacks.get(i).map_or(&[], Vec::as_slice)

@@ -65,7 +65,11 @@ pub(super) fn subject(v: &Violation) -> Subject {
 pub(super) fn new(h: &History<'_>, v: &Violation) -> Timeline {
     let subject = subject(v);
     let from = match subject {
-        Subject::Frame(pfn, _) => h.life(pfn, v.took).begin.unwrap_or(0),
+        Subject::Frame(pfn, _) => {
+            let begin = h.life(pfn, v.took).begin.unwrap_or(0);
+            // What leaks was there before.
+            if v.kind == "data-leak" { h.left(pfn, begin).unwrap_or(begin) } else { begin }
+        }
         _ => 0,
     };
     trim(rows(h, subject, from, Some(v.kind)))
