@@ -2,7 +2,7 @@
 //! What a fork under way may tear apart.
 
 /// A fork under way, of which an address space is the parent.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Fork {
     pub(super) running: bool,
     /// Pages that were written since it began, and pages that were copied at once.
@@ -14,6 +14,8 @@ pub(super) struct Fork {
 }
 
 impl Fork {
+    pub(super) const NEW: Fork = Fork { running: false, written: 0, copied: 0, lost: None, torn: None };
+
     /// A store to private memory of the parent.
     pub(super) fn store(&mut self, step: u32, va: u8) {
         if !self.running {

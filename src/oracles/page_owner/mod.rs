@@ -31,7 +31,7 @@ use fork::Fork;
 use parted::Parted;
 
 /// A page of an address space.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Page {
     /// What a load must return, and the frame it was put into.
     value: u8,
@@ -47,6 +47,13 @@ struct Page {
     parted: Parted,
 }
 
+impl Page {
+    const NEW: Page = {
+        let nothing = (Pfn(0), 0);
+        Page { value: 0, pfn: Pfn(0), gen_: 0, home: nothing, pinned: nothing, pins: 0, step: 0, parted: Parted::NEW }
+    };
+}
+
 /// An address space; sets have one bit a page.
 #[derive(Clone, Copy)]
 struct Space {
@@ -59,6 +66,8 @@ struct Space {
     /// `pins` is not 0.
     pinned: u64,
     pages: [Page; TASK_SIZE],
+    /// Something is written there.
+    used: bool,
     /// Some of its areas are not for children, so that nobody can say what a child has.
     dontfork: bool,
     fork: Fork,
@@ -89,6 +98,34 @@ struct Running {
     disturbed: u64,
 }
 
+impl Space {
+    const NEW: Space = Space {
+        plain: 0,
+        unstable: 0,
+        known: 0,
+        pinned: 0,
+        pages: [Page::NEW; TASK_SIZE],
+        used: false,
+        dontfork: false,
+        fork: Fork::NEW,
+    };
+
+    /// Nobody's any more: the next process must not inherit from this one, nor a run from the one before.
+    fn clear(&mut self) {
+        if self.used {
+            *self = Space::NEW;
+        } else {
+            (self.plain, self.unstable, self.known, self.pinned) = (0, 0, 0, 0);
+            (self.dontfork, self.fork.running) = (false, false);
+        }
+    }
+
+    fn page(&mut self, va: u8) -> &mut Page {
+        self.used = true;
+        &mut self.pages[va as usize]
+    }
+}
+
 const IDLE: Running = Running { mm: u8::MAX, discards: 0, plain: 0, disturbed: 0 };
 
 pub(super) struct PageOwner {
@@ -101,26 +138,14 @@ pub(super) struct PageOwner {
 
 impl Default for PageOwner {
     fn default() -> PageOwner {
-        let space = Space {
-            plain: 0,
-            unstable: 0,
-            known: 0,
-            pinned: 0,
-            pages: [Page::default(); TASK_SIZE],
-            dontfork: false,
-            fork: Fork::default(),
-        };
         let doing = std::array::from_fn(|nr| Doing::of(nr as u8));
-        PageOwner { doing, spaces: [space; NR_MMS], running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
+        PageOwner { doing, spaces: [Space::NEW; NR_MMS], running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
     }
 }
 
 impl Oracle for PageOwner {
     fn reset(&mut self) {
-        for space in &mut self.spaces {
-            (space.plain, space.unstable, space.known, space.pinned) = (0, 0, 0, 0);
-            (space.dontfork, space.fork.running) = (false, false);
-        }
+        self.spaces.iter_mut().for_each(Space::clear);
         self.got = [Got::default(); NR_FRAMES];
         self.running = [IDLE; NR_TASKS];
     }
@@ -172,24 +197,21 @@ impl Oracle for PageOwner {
                 }
             }
             Event::Unmap { mm, va, pfn, nr, anon: true, write: true, .. } => {
-                let Space { pages, fork, .. } = &mut self.spaces[mm as usize];
+                let Space { pages, fork, used, .. } = &mut self.spaces[mm as usize];
+                *used = true;
                 for (i, page) in pages[va as usize..][..nr as usize].iter_mut().enumerate() {
                     let gen_ = if page.home.0 == pfn.add(i) { page.home.1 } else { 0 };
                     page.parted.unmap((pfn.add(i), gen_), r.func, fork.running);
                 }
             }
             Event::ForkBegin { parent, .. } => {
-                self.spaces[parent as usize].fork = Fork { running: true, ..Fork::default() };
+                self.spaces[parent as usize].fork = Fork { running: true, ..Fork::NEW };
             }
             Event::ForkCopy { parent, va } => self.spaces[parent as usize].fork.copied |= 1 << va,
             Event::ForkEnd { parent, child } => self.fork_end(r, parent, child, found),
             Event::CallBegin { op, args, mm, .. } => self.begin(r.task, op, args, mm),
             Event::CallEnd { ret, .. } => self.end(r.task, ret >= 0),
-            Event::MmExit { mm, .. } => {
-                let space = &mut self.spaces[mm as usize];
-                (space.plain, space.known, space.pinned) = (0, 0, 0);
-                (space.dontfork, space.fork.running) = (false, false);
-            }
+            Event::MmExit { mm, .. } => self.spaces[mm as usize].clear(),
             _ => {}
         }
     }
@@ -218,7 +240,7 @@ impl PageOwner {
             space.fork.store(step, va);
             self.got[pfn.index()].stored = Some((mm, step));
             space.known |= 1 << va;
-            let page = &mut space.pages[va as usize];
+            let page = space.page(va);
             (page.value, page.pfn, page.gen_, page.step) = (value, pfn, gen_, step);
         } else {
             space.known &= !(1 << va);
@@ -226,7 +248,7 @@ impl PageOwner {
     }
 
     fn map(&mut self, mm: u8, va: u8, frame: (Pfn, u16), write: bool) {
-        let page = &mut self.spaces[mm as usize].pages[va as usize];
+        let page = self.spaces[mm as usize].page(va);
         page.home = frame;
         if write {
             page.parted.map(frame);
@@ -244,6 +266,7 @@ impl PageOwner {
             page.pinned = pinned;
             page.parted.pin(pinned, r.func, space.fork.running);
             space.pinned |= 1 << va;
+            space.used = true;
         }
     }
 
@@ -323,10 +346,11 @@ impl PageOwner {
         let plain = space.plain & !space.unstable;
         let mut pages = space.pages;
         for (page, own) in pages.iter_mut().zip(&self.spaces[child as usize].pages) {
-            page.home = own.home;
+            // No entry to a frame was copied: one to the swap, from where the parent's frame comes back.
+            page.home = if own.home == Page::NEW.home { page.home } else { own.home };
         }
-        let (known, fork) = (space.known & plain & !written, Fork::default());
-        self.spaces[child as usize] = Space { plain, unstable: 0, known, pinned: 0, fork, pages, ..space };
+        let (known, fork) = (space.known & plain & !written, Fork::NEW);
+        self.spaces[child as usize] = Space { plain, unstable: 0, known, pinned: 0, fork, pages, used: true, ..space };
     }
 
     fn begin(&mut self, task: u8, nr: u8, args: [u8; 5], mm: u8) {

@@ -11,7 +11,7 @@ use crate::trace::{Func, Pfn};
 type Frame = (Pfn, u16);
 
 /// One page of an address space.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Parted {
     from: Option<(Frame, Func)>,
     /// Who pinned the page while a fork ran.
@@ -19,6 +19,8 @@ pub(super) struct Parted {
 }
 
 impl Parted {
+    pub(super) const NEW: Parted = Parted { from: None, raced: None };
+
     /// A writable entry to the frame goes, or becomes read-only.
     pub(super) fn unmap(&mut self, frame: Frame, by: Func, forking: bool) {
         if self.from.is_none_or(|(from, _)| from != frame) {

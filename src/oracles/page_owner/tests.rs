@@ -204,6 +204,29 @@ fn a_child_loads_what_its_parent_stored_before() {
 }
 
 #[test]
+fn a_child_shares_the_frame_that_its_parent_has_in_the_swap_cache() {
+    let fork = [(0, Event::ForkBegin { parent: 0, child: 1 }), (0, Event::ForkEnd { parent: 0, child: 1 })];
+    let map = |mm, pfn| (0, Event::Map { mm, va: 8, pfn, nr: 1, gen_: 3, anon: true, write: true, special: false });
+    let load = |pfn, value| {
+        let (kind, owner, at) = (UseKind::Load, Owner::Anon(1), Some((1, 8)));
+        (3, Event::Use { kind, pfn, took: 3, now: 3, owner, value, written: 3, at })
+    };
+    // The page has moved since the store; what a reference writes there shows to both, promised to none.
+    let shared = [&anon()[..], &[map(0, A), store(A, 1), map(0, B)], &fork, &[dma(B, 7), load(B, 7)]].concat();
+    assert_eq!(title::<PageOwner>(&shared), "");
+    // What another process had there is nothing to the child, before and after a boot.
+    let exit = (0, Event::MmExit { mm: 1, rss_anon: 0, rss_file: 0, pgtables: 0 });
+    assert_eq!(title::<PageOwner>(&[&[map(1, A), exit], &shared[..]].concat()), "");
+    let (mut oracle, mut found) = (PageOwner::default(), Findings::default());
+    oracle.event(&record(0, 0, "f", map(1, A).1), &mut found);
+    oracle.reset();
+    for (step, &(task, event)) in shared.iter().enumerate() {
+        oracle.event(&record(step as u32, task, "f", event), &mut found);
+    }
+    assert!(found.violation.is_none(), "{:?}", found.violation);
+}
+
+#[test]
 fn a_reference_of_another_process_does_not_show_private_stores() {
     let got = |mm| (3, Event::GupPin { mm, va: 8, pfn: A, took: 3, entry: 3, kind: Pin::Get, write: false });
     let read = touch(3, UseKind::KernelRead, A, 1, None);
