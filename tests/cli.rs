@@ -168,6 +168,22 @@ fn steps_prints_every_step() {
 }
 
 #[test]
+fn what_something_was_made_of_is_not_overwritten() {
+    let dir = Dir::new("input");
+    dir.file("a.prog", QUIET);
+    for args in [
+        &["pack", "a.prog", "-o", "a.prog"][..],
+        &["explain", "a.prog", "--html", "./a.prog"],
+        &["explain", "a.prog", "--trace", "../input/a.prog"],
+    ] {
+        let (code, _, err) = dir.gupfuzz(args);
+        assert_eq!(code, 2, "{args:?}");
+        assert!(err.contains("expected another file than the input"), "{err}");
+        assert_eq!(dir.read("a.prog"), QUIET);
+    }
+}
+
+#[test]
 fn pack_and_show_are_inverse() {
     let dir = Dir::new("pack");
     dir.file("a.prog", format!("# a comment\nkernel: v6.1\nexpect: x\n{QUIET}"));

@@ -17,7 +17,7 @@ pub(super) fn show(path: &Path) -> Result<Status, Error> {
 pub(super) fn pack(path: &Path, out: &Path) -> Result<Status, Error> {
     let (script, is_text) = file::read(path)?;
     let bytes = script.prog.encode();
-    std::fs::write(out, &bytes).map_err(|e| format!("{}: {e}", name(out)))?;
+    file::write(out, path, &bytes)?;
     let mut dropped = dropped(&script);
     if is_text && std::fs::read_to_string(path).is_ok_and(|text| text.contains('#')) {
         dropped.push("comments");

@@ -20,10 +20,10 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     let run = replay(&mut computer, &script.prog, seed);
     let story = story(&run, &kernel, &args.file.to_string_lossy(), args.pfn.map(Pfn));
     if let Some(out) = &args.html {
-        write(out, &html::page(&story))?;
+        write(out, &args.file, &html::page(&story))?;
     }
     if let Some(out) = &args.trace {
-        write(out, &perfetto::trace(&story))?;
+        write(out, &args.file, &perfetto::trace(&story))?;
     }
     match args.json {
         true => say!("{}", json::pretty(&story)),
@@ -35,8 +35,8 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    std::fs::write(path, text).map_err(|e| format!("{}: {e}", name(path)))?;
+fn write(path: &Path, input: &Path, text: &str) -> Result<(), Error> {
+    file::write(path, input, text)?;
     note!("wrote {}", name(path));
     Ok(())
 }

@@ -68,6 +68,15 @@ fn is_text(path: &Path, data: &[u8]) -> bool {
     path.extension().is_some_and(|e| e == "prog") || looks()
 }
 
+/// Writes what was made of `input` to another file: what it was made of is not to be lost.
+pub(super) fn write(out: &Path, input: &Path, data: impl AsRef<[u8]>) -> Result<(), Error> {
+    let real = |path: &Path| path.canonicalize().ok();
+    if real(out).is_some_and(|out| Some(out) == real(input)) {
+        return Err(format!("{}: expected another file than the input", name(out)));
+    }
+    std::fs::write(out, data).map_err(|e| format!("{}: {e}", name(out)))
+}
+
 /// The kernel of the `kernel:` header, and those of the `silent:` header.
 pub(super) fn kernels(path: &Path, script: &Script) -> Result<(Spec, Vec<Spec>), Error> {
     let parse = |header: &str, text: &str, place: &Place| {
