@@ -210,3 +210,48 @@ fn entering_the_kernel_races_too() {
         assert_eq!(results.len(), 2, "the handle is there, or it is gone: {results:?}");
     }
 }
+
+#[test]
+fn a_schedule_from_outside_repeats_any_other() {
+    let prog = prog(&RACE.replace("map=anon)\n", "map=anon) &\n0: store(addr=va0, value=3) &\n"));
+    let mut computer = start_kernel(Default::default());
+    for seed in 0..64 {
+        let (wanted, records) = run(&prog, seed);
+        let mut steps = records.iter().filter(|r| matches!(r.event, Event::Step { .. })).map(|r| r.task);
+        let mut drive = computer.drive(&prog, Observe::Digest);
+        assert!(drive.next_race());
+        assert_eq!(drive.users(), 0b111);
+        while drive.enabled() != 0 {
+            drive.step(steps.next().expect("as many steps"));
+        }
+        assert!(!drive.next_race(), "one race");
+        let outcome = drive.finish();
+        assert_eq!(outcome.digest, wanted.digest, "seed {seed}");
+        assert_eq!((outcome.own_steps, outcome.steps), (wanted.own_steps, wanted.steps));
+    }
+}
+
+#[test]
+fn who_waits_is_not_enabled() {
+    let prog = prog(
+        "0: mmap(addr=va0, len=1, prot=r|w, map=anon)\n0: store(addr=va0, value=1)\n\
+         0: munmap(addr=va0, len=1) &\n1: mmap(addr=va8, len=1, prot=r|w, map=anon) &\n",
+    );
+    let mut computer = start_kernel(Default::default());
+    // So many steps of task 0, then task 1 as long as it can.
+    let waits = |steps: u32, computer: &mut gupfuzz::init::Computer| {
+        let mut drive = computer.drive(&prog, Observe::Oracles);
+        assert!(drive.next_race());
+        let (mut taken, mut waits) = (0, false);
+        while drive.enabled() != 0 {
+            waits |= drive.users() == 0b11 && drive.enabled() & 0b11 == 0b01;
+            let first = taken < steps || drive.enabled() & 0b10 == 0;
+            taken += 1;
+            drive.step(if first { drive.enabled().trailing_zeros() as u8 } else { 1 });
+        }
+        assert!(drive.finish().is_silent());
+        waits
+    };
+    assert!(!waits(0, &mut computer), "nobody has the lock yet");
+    assert!(waits(3, &mut computer), "task 0 has mmap_lock, and task 1 waits for it");
+}

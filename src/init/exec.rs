@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The step loop.
 
-use super::Observe;
 use super::ears::Ears;
 use super::tasks::{Kind, Last, Now, Places, User};
+use super::{Observe, Outcome, Verdict};
 use crate::entry::{Ret, System};
 use crate::kernel::sched::{Schedule, tasks};
 use crate::kernel::{TaskId, Touch, Wait};
@@ -142,7 +142,7 @@ impl Exec<'_, '_> {
 
     /// Takes one step, alone.
     #[inline]
-    fn step_alone(&mut self, t: TaskId) {
+    pub(super) fn step_alone(&mut self, t: TaskId) {
         self.step(t, 1 << t, &mut Fixed);
     }
 
@@ -155,7 +155,7 @@ impl Exec<'_, '_> {
     }
 
     /// User tasks that have not ended all their calls.
-    fn busy(&self) -> u16 {
+    pub(super) fn busy(&self) -> u16 {
         self.sys.awake() & !KERNEL_TASKS
     }
 
@@ -181,49 +181,68 @@ impl Exec<'_, '_> {
     }
 
     /// Runs all records, round by round.
-    pub(super) fn rounds(&mut self, records: &[Rec], sched: &mut impl Schedule) {
-        let mut i = 0;
-        while i < records.len() && self.over.is_none() {
-            let Rec::Call(call) = records[i] else {
-                i += 1;
+    pub(super) fn rounds(&mut self, sched: &mut impl Schedule) {
+        let mut next = 0;
+        while self.next_race(&mut next) {
+            self.round(sched);
+        }
+    }
+
+    /// Makes calls from record `next` on up to those that race, and lets these begin; `false`: there are
+    /// none, or the run is over.
+    pub(super) fn next_race(&mut self, next: &mut usize) -> bool {
+        let records = self.records;
+        while *next < records.len() && self.over.is_none() {
+            let Rec::Call(call) = records[*next] else {
+                *next += 1;
                 continue;
             };
             if !call.concurrent {
-                i += 1;
-                self.allow(1 << call.task, i);
+                *next += 1;
+                self.allow(1 << call.task, *next);
                 self.round_of_one(call.task);
                 continue;
             }
             let mut set = 0;
-            while let Some(record) = records.get(i) {
+            while let Some(record) = records.get(*next) {
                 match record {
                     Rec::Call(call) if !call.concurrent => break,
                     Rec::Call(call) => set |= 1 << call.task,
                     _ => {}
                 }
-                i += 1;
+                *next += 1;
             }
-            self.allow(set, i);
-            self.round(sched);
+            self.allow(set, *next);
+            return true;
         }
+        false
     }
 
     /// Calls race, and kernel tasks with them, until the calls have ended.
     fn round(&mut self, sched: &mut impl Schedule) {
         loop {
-            let busy = self.busy();
-            if busy == 0 || self.over.is_some() {
+            let (set, active) = self.racing();
+            if set == 0 {
                 return;
             }
-            let active = busy | KERNEL_TASKS;
-            match self.sys.enabled() & active {
-                0 => self.deadlock(),
-                set => {
-                    let t = sched.pick(self.sys, set);
-                    self.step(t, active, sched);
-                }
-            }
+            let t = sched.pick(self.sys, set);
+            self.step(t, active, sched);
         }
+    }
+
+    /// Tasks of which the schedule picks one, none when the round is over; and those that are in it.
+    #[inline]
+    pub(super) fn racing(&mut self) -> (u16, u16) {
+        let busy = self.busy();
+        if busy == 0 || self.over.is_some() {
+            return (0, 0);
+        }
+        let active = busy | KERNEL_TASKS;
+        let set = self.sys.enabled() & active;
+        if set == 0 {
+            self.deadlock();
+        }
+        (set, active)
     }
 
     /// One call; kernel tasks run while it is blocked.
@@ -246,8 +265,8 @@ impl Exec<'_, '_> {
     }
 
     /// Runs all records in their order: so many steps of this, so many of that.
-    pub(super) fn explicit(&mut self, records: &[Rec]) {
-        for (i, record) in records.iter().enumerate() {
+    pub(super) fn explicit(&mut self) {
+        for (i, record) in self.records.iter().enumerate() {
             if self.over.is_some() {
                 return;
             }
@@ -282,8 +301,34 @@ impl Exec<'_, '_> {
         }
     }
 
+    /// Everything comes to its end; what it came to.
+    pub(super) fn finish(mut self, seed: u32) -> Outcome {
+        let own_steps = self.sys.steps();
+        self.epilogue();
+        let Exec { over, depth_sum, ended: calls, succeeded, .. } = self;
+        let mut ears = self.ears.borrow_mut();
+        let verdict = match over {
+            Some(Over::Cut) => Verdict::Cut,
+            Some(Over::Found) => {
+                Verdict::Violation(Box::new(ears.oracles.take_violation().expect("an oracle has found something")))
+            }
+            None => Verdict::Silent,
+        };
+        Outcome {
+            verdict,
+            seed,
+            steps: self.sys.steps(),
+            own_steps,
+            calls,
+            succeeded,
+            pin_across_unmap: ears.stats.pin_across_unmap(),
+            depth_sum,
+            digest: ears.digest,
+        }
+    }
+
     /// Everything comes to its end, in a fixed round robin: calls, kernel tasks, processes, handles.
-    pub(super) fn epilogue(&mut self) {
+    fn epilogue(&mut self) {
         self.drain();
         self.ears.borrow_mut().stats.stop();
         for t in 0..NR_USER_TASKS as TaskId {

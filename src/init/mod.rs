@@ -2,6 +2,7 @@
 //! start_kernel(): boots the machine, owns the tasks' futures, runs one program step by step, feeds
 //! the oracles and gathers the outcome.  Linux: init/main.c.
 
+mod drive;
 mod ears;
 mod exec;
 mod tasks;
@@ -14,6 +15,7 @@ use crate::limits::*;
 use crate::oracles::{StateMap, Violation};
 use crate::prog::{Prog, Rec, ScheduleKind};
 use crate::trace::{Func, Record};
+pub use drive::Drive;
 use ears::Ears;
 use exec::Exec;
 use std::cell::RefCell;
@@ -135,6 +137,25 @@ impl Computer {
     /// Boots, and runs one interleaving of the program.
     pub fn run(&mut self, prog: &Prog, seed: u32, observe: Observe) -> Outcome {
         let draw = if prog.schedule == ScheduleKind::Pos { Draw::Pos { seed } } else { Draw::None };
+        let mut exec = self.boot(prog, draw, observe);
+        match prog.schedule {
+            ScheduleKind::Pos => exec.rounds(&mut Pos),
+            ScheduleKind::Bytes => {
+                let mut choices = [0; MAX_RECORDS * 6];
+                let len = gather_choices(prog, &mut choices);
+                exec.rounds(&mut Bytes::new(&choices[..len], prog.hash32()));
+            }
+            ScheduleKind::Explicit => exec.explicit(),
+        }
+        exec.finish(seed)
+    }
+
+    /// Boots, and has the program's races decided outside.
+    pub fn drive<'c>(&'c mut self, prog: &'c Prog, observe: Observe) -> Drive<'c> {
+        Drive::new(self.boot(prog, Draw::None, observe))
+    }
+
+    fn boot<'c>(&'c mut self, prog: &'c Prog, draw: Draw, observe: Observe) -> Exec<'c, 'c> {
         self.places.reset();
         let sys = &self.sys;
         sys.reset(self.fixes, draw);
@@ -157,37 +178,7 @@ impl Computer {
             over: None,
         };
         exec.boot();
-        match prog.schedule {
-            ScheduleKind::Pos => exec.rounds(&prog.records, &mut Pos),
-            ScheduleKind::Bytes => {
-                let mut choices = [0; MAX_RECORDS * 6];
-                let len = gather_choices(prog, &mut choices);
-                exec.rounds(&prog.records, &mut Bytes::new(&choices[..len], prog.hash32()));
-            }
-            ScheduleKind::Explicit => exec.explicit(&prog.records),
-        }
-        let own_steps = sys.steps();
-        exec.epilogue();
-        let Exec { over, depth_sum, ended: calls, succeeded, .. } = exec;
-        let mut ears = self.ears.borrow_mut();
-        let verdict = match over {
-            Some(exec::Over::Cut) => Verdict::Cut,
-            Some(exec::Over::Found) => {
-                Verdict::Violation(Box::new(ears.oracles.take_violation().expect("an oracle has found something")))
-            }
-            None => Verdict::Silent,
-        };
-        Outcome {
-            verdict,
-            seed,
-            steps: sys.steps(),
-            own_steps,
-            calls,
-            succeeded,
-            pin_across_unmap: ears.stats.pin_across_unmap(),
-            depth_sum,
-            digest: ears.digest,
-        }
+        exec
     }
 
     /// The events of the last run, with [`Observe::Keep`], and the call stack of each.
