@@ -4,10 +4,9 @@
 use super::out::say;
 use gupfuzz::fuzz::Replay;
 use gupfuzz::kernel::{Errno, task_name};
-use gupfuzz::limits::{NR_TASKS, NR_USER_TASKS};
+use gupfuzz::limits::{MAX_RECORDS, NR_TASKS, NR_USER_TASKS};
 use gupfuzz::prog::Rec;
 use gupfuzz::trace::{Access, Event, UseKind};
-use std::collections::VecDeque;
 
 /// A call as its maker saw it.
 struct Call {
@@ -15,7 +14,7 @@ struct Call {
     text: String,
     /// `None`: it did not end.
     ret: Option<i32>,
-    /// The value it loaded, or what it and the disk transferred.
+    /// The value it loaded, or what it transferred, and devices for it.
     data: Vec<String>,
 }
 
@@ -32,14 +31,14 @@ pub(super) fn calls(run: &Replay) {
 fn observe(run: &Replay) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     let mut ended = Vec::new();
+    // Calls by the number of their record; those that tasks are inside of, or work on behalf of.
+    let mut numbered = [None; MAX_RECORDS];
     let mut current = [None; NR_TASKS];
-    // Pages that the disk will transfer next, one after the other, and for which call.
-    let mut disk: VecDeque<usize> = VecDeque::new();
     for record in &run.records {
         let task = usize::from(record.task);
         match record.event {
             Event::CallBegin { call, .. } => {
-                current[task] = Some(calls.len());
+                (numbered[usize::from(call)], current[task]) = (Some(calls.len()), Some(calls.len()));
                 calls.push(Call { task: record.task, text: call_text(run, call), ret: None, data: Vec::new() });
             }
             Event::CallEnd { ret, .. } => {
@@ -48,17 +47,9 @@ fn observe(run: &Replay) -> Vec<Call> {
                     ended.push(i);
                 }
             }
-            Event::Bio { nr, done: false, .. } => {
-                if let Some(i) = current[task] {
-                    disk.extend(std::iter::repeat_n(i, nr.into()));
-                }
-            }
+            Event::Work { call } => current[task] = numbered.get(usize::from(call)).copied().flatten(),
             Event::Use { kind, value, .. } => {
-                let call = match task_name(record.task) {
-                    "disk" if matches!(kind, UseKind::DmaRead | UseKind::DmaWrite) => disk.pop_front(),
-                    _ => current[task],
-                };
-                if let (Some(i), Some(text)) = (call, use_text(kind, value)) {
+                if let (Some(i), Some(text)) = (current[task], use_text(kind, value)) {
                     calls[i].data.push(text);
                 }
             }

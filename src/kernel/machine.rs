@@ -6,7 +6,7 @@
 use super::locking::LockState;
 use super::pending::*;
 use super::step::Unannounced;
-use super::workqueue::WorkQueue;
+use super::workqueue::{Work, WorkFunc, WorkQueue};
 use crate::arch::Cpu;
 use crate::fixes::{Fix, FixSet};
 use crate::limits::*;
@@ -88,6 +88,7 @@ impl Machine {
                 redraws: Cell::new(0),
                 salt: Cell::new(0),
                 call: Cell::new(0),
+                on_behalf: Cell::new(0),
                 depth: Cell::new(0),
                 stack: std::array::from_fn(|_| Cell::new(Func::IDLE)),
             }),
@@ -122,6 +123,7 @@ impl Machine {
             task.n.set(0);
             task.salt.set(0);
             task.call.set(0);
+            task.on_behalf.set(0);
             task.looked_at.set(0);
             task.since.set(0);
             task.drawn.set(None);
@@ -231,14 +233,24 @@ impl Machine {
     pub(crate) fn begin_call(&self, task: TaskId, call: u8, salt: u32) {
         let t = &self.tasks[task as usize];
         t.call.set(call);
+        t.on_behalf.set(call);
         t.salt.set(salt);
         t.n.set(0);
         t.looked_at.set(0);
     }
 
-    /// The salt deferred work inherits from the call that queued it.
-    pub(crate) fn salt(&self) -> u32 {
-        self.tasks[self.current.get() as usize].salt.get()
+    /// A work item, queued by what the current task is inside of.
+    pub(crate) fn work(&self, func: WorkFunc, arg: u8) -> Work {
+        let t = &self.tasks[self.current.get() as usize];
+        Work { func, arg, salt: t.salt.get(), call: t.on_behalf.get() }
+    }
+
+    /// A kernel task begins to work on an item: as a call whose draws are its own.
+    pub(crate) fn begin_work(&self, work: Work) {
+        let task = self.current.get();
+        self.begin_call(task, u8::MAX, work.salt ^ u32::from(task) << 24);
+        self.tasks[task as usize].on_behalf.set(work.call);
+        self.emit(Event::Work { call: work.call });
     }
 
     /// The `n`-th allocation of the current task from here on fails; several calls add up.

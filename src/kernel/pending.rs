@@ -60,6 +60,8 @@ pub(super) struct Task {
     /// What distinguishes the draws of this call: its salt, operation and task.
     pub(super) salt: Cell<u32>,
     pub(super) call: Cell<u8>,
+    /// The same; of a kernel task, the call that queued what it works on.
+    pub(super) on_behalf: Cell<u8>,
     pub(super) depth: Cell<u8>,
     /// The functions it is inside of, from the second on; the first is none.
     pub(super) stack: [Cell<Func>; MAX_CALL_DEPTH + 1],

@@ -6,15 +6,15 @@
 use super::machine::{KernelTask, Machine};
 use super::smp::wait_irqs_on;
 use super::wait::{WORD_RCU, wake_up};
-use super::workqueue::Work;
+use super::workqueue::{Work, WorkFunc};
 use crate::trace::{Access, Event, obj};
 use std::future::Future;
 
-/// Runs `work` after a grace period.
+/// Runs a callback after a grace period.
 #[track_caller]
-pub(crate) fn call_rcu(k: &Machine, work: Work) -> impl Future<Output = ()> {
+pub(crate) fn call_rcu(k: &Machine, func: WorkFunc, arg: u8) -> impl Future<Output = ()> {
     k.step(obj::rcu(), Access::Write, move || {
-        k.rcu.push(Work { salt: k.salt(), ..work });
+        k.rcu.push(k.work(func, arg));
         wake_up(k, WORD_RCU);
     })
 }

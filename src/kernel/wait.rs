@@ -15,7 +15,7 @@ pub(crate) const WORD_DISK: u8 = 0;
 pub(crate) const WORD_GPU: u8 = 1;
 /// There are work items.
 pub(crate) const WORD_KWORKER: u8 = 2;
-/// There are RCU callbacks.
+/// There are RCU callbacks.  The four are in the order of their tasks.
 pub(crate) const WORD_RCU: u8 = 3;
 /// An I/O request is complete, by slot.
 pub(crate) const WORD_BIO: u8 = 4;
@@ -73,7 +73,7 @@ pub(crate) fn wait_for_work<'k>(k: &'k Machine, word: u8, queue: &'k WorkQueue) 
         if queue.is_empty() {
             clear_word(k, word);
         }
-        k.begin_call(k.current(), u8::MAX, work.salt ^ u32::from(k.current()) << 24);
+        k.begin_work(work);
         work
     })
 }

@@ -44,8 +44,9 @@ pub(crate) struct Work {
     pub(crate) func: WorkFunc,
     /// Slot of the object it is about.
     pub(crate) arg: u8,
-    /// Of the call that queued it, so that draws stay local to a call.
+    /// Of the call that queued it, so that draws stay local to a call; and which call that is.
     pub(crate) salt: u32,
+    pub(crate) call: u8,
 }
 
 /// A queue in order of arrival.
@@ -102,7 +103,7 @@ impl WorkQueue {
 pub(crate) fn queue_work(k: &Machine, func: WorkFunc, arg: u8) -> impl Future<Output = ()> {
     k.step(obj::word(WORD_KWORKER), Access::Write, move || {
         if !k.works.contains(func, arg) {
-            k.works.push(Work { func, arg, salt: k.salt() });
+            k.works.push(k.work(func, arg));
             wake_up(k, WORD_KWORKER);
         }
     })
@@ -116,7 +117,7 @@ pub(crate) fn submit_request(k: &Machine, func: WorkFunc, arg: u8) -> impl Futur
 
 /// As [`submit_request`]; belongs to a step that announces [`WORD_DISK`].
 pub(crate) fn queue_request(k: &Machine, func: WorkFunc, arg: u8) {
-    k.requests.push(Work { func, arg, salt: k.salt() });
+    k.requests.push(k.work(func, arg));
     wake_up(k, WORD_DISK);
 }
 

@@ -16,7 +16,7 @@ use super::mm_types::*;
 use super::swap::put_page;
 use super::swapfile::free_swap_cache;
 use crate::arch;
-use crate::kernel::{Work, WorkFunc, call_rcu, enter, flush_tlb_others, smp_call_function};
+use crate::kernel::{WorkFunc, call_rcu, enter, flush_tlb_others, smp_call_function};
 use crate::limits::*;
 use crate::trace::{Access, obj};
 
@@ -101,7 +101,7 @@ pub(crate) async fn tlb_flush_mmu(k: &Kernel, tlb: &mut MmuGather) {
 /// relied on the flush above having interrupted every CPU that could walk it.
 async fn tlb_remove_table(k: &Kernel, table: u8) {
     enter!(k);
-    call_rcu(k, Work { func: WorkFunc::FreeTable, arg: table, salt: 0 }).await;
+    call_rcu(k, WorkFunc::FreeTable, table).await;
 }
 
 /// Waits until nobody walks a table any more that was reachable before.

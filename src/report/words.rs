@@ -158,8 +158,8 @@ fn level(nr: u8) -> &'static str {
 /// What an event did that is about no frame.
 pub(super) fn of_others(r: &Record) -> Option<(u8, String)> {
     Some(match r.event {
-        // It is said when it is taken.
-        Event::LockContended { .. } | Event::MightSleep => return None,
+        // A lock is said when it is taken.
+        Event::LockContended { .. } | Event::MightSleep | Event::Work { .. } => return None,
         Event::Table { table, .. } | Event::TableUse { table, .. } => return of_table(r, table),
         Event::TlbFlush { cpu, .. } => (3, format!("flush CPU {cpu}")),
         Event::Bio { nr, done: false, write, .. } => {

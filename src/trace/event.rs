@@ -107,6 +107,8 @@ pub enum Event {
     CallBegin { call: u8, op: u8, args: [u8; 5], mm: u8 },
     /// A task ends a call: what it returns, negative an errno.
     CallEnd { call: u8, ret: i32 },
+    /// A kernel task begins what call number `call` left to it; 255: no call did.
+    Work { call: u8 },
     /// A step is taken: the first object it announced.
     Step { obj: Obj, access: Access },
 
@@ -120,7 +122,7 @@ pub enum Event {
     Irq { off: bool },
     /// The task may sleep here.
     MightSleep,
-    /// Nothing can run although calls are unended.
+    /// Nothing can run although calls, or work of kernel tasks, are unended.
     Deadlock { tasks: u16 },
 
     /// A block leaves the buddy allocator, or a TTM pool.

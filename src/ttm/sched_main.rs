@@ -59,7 +59,7 @@ impl GpuScheduler {
     fn push(&self, k: &Kernel, job: Job) -> Option<()> {
         let slot = self.jobs(k).iter().position(|j| j.get().is_none())?;
         self.jobs[slot].set(Some(job));
-        self.ring.push(Work { func: WorkFunc::Job, arg: slot as u8, salt: k.salt() });
+        self.ring.push(k.work(WorkFunc::Job, slot as u8));
         Some(())
     }
 }
@@ -107,7 +107,7 @@ pub(crate) fn drm_sched_entity_push_job<'k>(
     let touch = [Touch::write(obj::word(WORD_GPU)), Touch::write(obj::word(fence)), Touch::default()];
     k.step_on(touch, Wait::Ready, move || {
         arm();
-        bdev.sched.ring.push(Work { func: WorkFunc::Userptr, arg: nr, salt: k.salt() });
+        bdev.sched.ring.push(k.work(WorkFunc::Userptr, nr));
         clear_word(k, fence);
         wake_up(k, WORD_GPU);
     })
