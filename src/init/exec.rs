@@ -6,7 +6,7 @@ use super::tasks::{Kind, Last, Now, Places, User};
 use super::{Observe, Outcome, Verdict};
 use crate::entry::{Ret, System};
 use crate::kernel::sched::{Schedule, tasks};
-use crate::kernel::{TaskId, Touch, Wait};
+use crate::kernel::{KernelTask, TaskId, Touch, WORD_DISK, Wait};
 use crate::limits::*;
 use crate::oracles::StateMap;
 use crate::prog::Rec;
@@ -105,7 +105,10 @@ impl Exec<'_, '_> {
                 let touch = Touch::write(obj::counter(obj::CALLS_BEGUN));
                 self.sys.announce(Site::here(), &[touch, Touch::NONE, Touch::NONE], Wait::Ready);
             }
-            Now::Ends(last) => self.go_into(t, Kind::Last(last), [0; 5]),
+            Now::Ends(last) => {
+                self.sys.begin_call(t, u8::MAX, 0);
+                self.go_into(t, Kind::Last(last), [0; 5]);
+            }
             _ => self.sys.set_idle(t),
         }
     }
@@ -159,6 +162,12 @@ impl Exec<'_, '_> {
         self.sys.awake() & !KERNEL_TASKS
     }
 
+    /// Kernel tasks that wait for something else than work.
+    fn stuck(&self) -> u16 {
+        let at_rest = |t: TaskId| self.sys.waits_for(t) == Wait::Event(WORD_DISK + t - KernelTask::Disk as u8);
+        tasks(KERNEL_TASKS).filter(|&t| !at_rest(t)).fold(0, |set, t| set | 1 << t)
+    }
+
     /// Lets tasks that wait for a call have those up to record `limit`.
     fn allow(&mut self, set: u16, limit: usize) {
         for t in tasks(set) {
@@ -170,9 +179,8 @@ impl Exec<'_, '_> {
         }
     }
 
-    /// Nothing can run, and calls are unended.
-    fn deadlock(&mut self) {
-        let blocked = self.busy();
+    /// Nothing can run, and calls are unended, or work.
+    fn deadlock(&mut self, blocked: u16) {
         self.sys.set_current(blocked.trailing_zeros() as TaskId);
         self.sys.emit(Event::Deadlock { tasks: blocked });
         self.listen();
@@ -240,7 +248,7 @@ impl Exec<'_, '_> {
         let active = busy | KERNEL_TASKS;
         let set = self.sys.enabled() & active;
         if set == 0 {
-            self.deadlock();
+            self.deadlock(busy);
         }
         (set, active)
     }
@@ -250,7 +258,7 @@ impl Exec<'_, '_> {
         while self.busy() != 0 && self.over.is_none() {
             match self.next_for(t) {
                 Some(next) => self.step_alone(next),
-                None => self.deadlock(),
+                None => self.deadlock(self.busy()),
             }
         }
     }
@@ -365,10 +373,10 @@ impl Exec<'_, '_> {
                 self.step_alone(t as TaskId);
                 moved = true;
             }
-            match (moved, self.busy()) {
-                (true, _) => {}
-                (false, 0) => return,
-                (false, _) => self.deadlock(),
+            match self.busy() | self.stuck() {
+                _ if moved => {}
+                0 => return,
+                blocked => self.deadlock(blocked),
             }
         }
     }

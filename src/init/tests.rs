@@ -3,10 +3,14 @@
 
 use super::*;
 use crate::fixes::Spec;
+use crate::kernel::*;
 use crate::prog::Script;
 use crate::report::{PageState, Run, Story};
 use crate::trace::Pfn;
+use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 #[test]
 fn pages_followed_through_the_trace_are_those_of_the_machine() {
@@ -37,4 +41,28 @@ fn pages_followed_through_the_trace_are_those_of_the_machine() {
         }
     }
     assert!(compared > 500, "{compared}");
+}
+
+/// Takes one step of a task that is inside of nothing, and leaves it there.
+fn take<F: Future<Output = ()>>(sys: &System, task: TaskId, step: impl FnOnce() -> F) {
+    sys.set_current(task);
+    let mut step = pin!(step());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(step.as_mut().poll(&mut context).is_pending());
+    sys.begin_step(task);
+    assert!(step.poll(&mut context).is_ready());
+    sys.set_idle(task);
+}
+
+#[test]
+fn work_of_kernel_tasks_that_never_ends_is_a_deadlock() {
+    let mut computer = start_kernel(Spec::default().fixes);
+    let prog = Prog::default();
+    let exec = computer.boot(&prog, Draw::None, Observe::Oracles);
+    // A grace period that task 7 never lets end.
+    take(exec.sys, 7, || local_irq_save(exec.sys));
+    take(exec.sys, 0, || call_rcu(exec.sys, WorkFunc::FreeTable, 0));
+    let violation = exec.finish(0).into_violation().expect("the rcu task waits for ever");
+    assert_eq!(violation.title(), "deadlock in synchronize_rcu");
+    assert_eq!(violation.message, "nobody can run: task 11 in synchronize_rcu wait for ever");
 }
