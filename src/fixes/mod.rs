@@ -307,6 +307,10 @@ fixes! {
         "Z12, as 088b8aa537c2 mm: fix PageAnonExclusive clearing racing with concurrent RCU GUP-fast",
         "a page stops to be exclusive before its entry is cleared, not after",
         on "newest";
+    TableFreeNoRcu = "table-free-no-rcu", Mutant, (never),
+        "Z10, what 9e52fc2b50de x86/mm: Enable RCU based page table freeing (v4.14) waits for",
+        "a page table is freed while GUP-fast may still walk it",
+        on "newest -tlb-flush-ipi";
     UserptrNoRetry = "userptr-no-retry", Mutant, (never),
         "Z15", "a driver does not ask whether entries changed while it looked pages up",
         on "newest";

@@ -13,9 +13,11 @@
 //! Simplified: one batch; no lazy mode, no deferred flush.
 
 use super::mm_types::*;
+use super::pgtable::pte_free;
 use super::swap::put_page;
 use super::swapfile::free_swap_cache;
 use crate::arch;
+use crate::fixes::Fix;
 use crate::kernel::{WorkFunc, call_rcu, enter, flush_tlb_others, smp_call_function};
 use crate::limits::*;
 use crate::trace::{Access, obj};
@@ -101,6 +103,10 @@ pub(crate) async fn tlb_flush_mmu(k: &Kernel, tlb: &mut MmuGather) {
 /// relied on the flush above having interrupted every CPU that could walk it.
 async fn tlb_remove_table(k: &Kernel, table: u8) {
     enter!(k);
+    if k.fixed(Fix::TableFreeNoRcu) {
+        pte_free(k, table).await;
+        return;
+    }
     call_rcu(k, WorkFunc::FreeTable, table).await;
 }
 
