@@ -184,3 +184,16 @@ fn programs_say_what_they_show() {
         kernel.parse::<gupfuzz::fixes::Spec>().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 }
+
+#[test]
+fn the_fuzz_crates_hold_to_the_rust_version_of_the_library() {
+    let manifest = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let version = |text: &str| text.lines().find(|line| line.starts_with("rust-version = ")).map(str::to_owned);
+    let own = version(&manifest("Cargo.toml"));
+    assert!(own.is_some());
+    for path in ["fuzz/Cargo.toml", "fuzz/afl_mutator/Cargo.toml"] {
+        let text = manifest(path);
+        assert_eq!(version(&text), own, "{path}");
+        assert!(text.contains("\nincompatible_msrv = \"warn\"\n"), "{path}: nothing holds it to that version");
+    }
+}
