@@ -1,66 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The command line, as one types it.
 
+mod typed;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-const QUIET: &str =
-    "0: mmap(addr=va8, len=1, prot=r|w, map=anon)\n0: store(addr=va8, value=7)\n0: load(addr=va8)\n0: load(addr=va9)\n";
-
-/// A pinned page is copied at a write fault, so that the device goes on writing into the old one.
-const LOST: &str = "\
-0: mmap(addr=va8, len=1, prot=r|w, map=anon)
-0: store(addr=va8, value=1)
-0: pin_user_pages(pins=g0, addr=va8, len=1, flags=write)
-0: mprotect(addr=va8, len=1, prot=r)
-0: mprotect(addr=va8, len=1, prot=r|w)
-0: store(addr=va8, value=2)
-0: pins_write(pins=g0, value=3)
-0: load(addr=va8)
-";
-const LOST_KERNEL: &str = "newest -wp-exclusive";
-const LOST_TITLE: &str = "lost-write in change_pte_range";
-
-/// A folder of a test's own.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(test: &str) -> Dir {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(test);
-        _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Dir(path)
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
-        fs::write(self.0.join(name), content).unwrap();
-        self
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).unwrap()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    /// Runs gupfuzz in the folder: exit code, standard output, standard error.
-    fn gupfuzz(&self, args: &[&str]) -> (i32, String, String) {
-        let out = Command::new(env!("CARGO_BIN_EXE_gupfuzz")).current_dir(&self.0).args(args).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
-    }
-}
-
-#[track_caller]
-fn has(text: &str, part: &str) {
-    assert!(text.contains(part), "{part:?} is not in:\n{text}");
-}
+use typed::{Dir, LOST, LOST_KERNEL, LOST_TITLE, QUIET, has};
 
 #[test]
 fn silent_programs_replay_with_0() {
@@ -165,22 +109,6 @@ fn steps_prints_every_step() {
     let steps: Vec<u32> = out.lines().filter_map(|l| l.get(..5)?.trim().parse().ok()).collect();
     assert_eq!(steps, (1..=steps.len() as u32).collect::<Vec<_>>());
     assert!(steps.len() > 20);
-}
-
-#[test]
-fn what_something_was_made_of_is_not_overwritten() {
-    let dir = Dir::new("input");
-    dir.file("a.prog", QUIET);
-    for args in [
-        &["pack", "a.prog", "-o", "a.prog"][..],
-        &["explain", "a.prog", "--html", "./a.prog"],
-        &["explain", "a.prog", "--trace", "../input/a.prog"],
-    ] {
-        let (code, _, err) = dir.gupfuzz(args);
-        assert_eq!(code, 2, "{args:?}");
-        assert!(err.contains("expected another file than the input"), "{err}");
-        assert_eq!(dir.read("a.prog"), QUIET);
-    }
 }
 
 #[test]
@@ -416,21 +344,6 @@ fn bisect_says_which_kernels_have_it() {
 }
 
 #[test]
-fn run_never_overwrites_another_program() {
-    let dir = Dir::new("overwrite");
-    let args = ["run", "ttm", "--kernel", "v5.12", "--jobs", "1"];
-    assert_eq!(dir.gupfuzz(&args).0, 1);
-    let [name] = &dir.names()[..] else { panic!("{:?}", dir.names()) };
-    let text = dir.read(name);
-    dir.file(name, "mine");
-    assert_eq!(dir.gupfuzz(&args).0, 1);
-    assert_eq!(dir.gupfuzz(&args).0, 1);
-    let second = name.replace(".prog", "-2.prog");
-    assert_eq!(dir.names(), [second.as_str(), name]);
-    assert_eq!((dir.read(name), dir.read(&second)), ("mine".into(), text));
-}
-
-#[test]
 fn one_job_and_one_seed_give_one_result() {
     let dir = Dir::new("determinism");
     let run = |args: &[&str]| dir.gupfuzz(&[&["run", "mm", "--digest", "--jobs"], args].concat());
@@ -480,42 +393,6 @@ fn keep_going_collects_a_program_a_title() {
     assert_eq!(names.iter().map(|name| dir.read(name)).collect::<Vec<_>>(), texts);
 }
 
-/// By a shell, for what only a shell can say.
-fn shell(dir: &Dir, script: &str) -> (Option<i32>, String, String) {
-    let script = script.replace("GUPFUZZ", env!("CARGO_BIN_EXE_gupfuzz"));
-    let out = Command::new("sh").current_dir(&dir.0).args(["-c", &script]).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (out.status.code(), text(out.stdout), text(out.stderr))
-}
-
-#[test]
-fn what_cannot_be_saved_is_printed() {
-    let dir = Dir::new("full");
-    let full = "trap '' XFSZ; ulimit -f 0; exec GUPFUZZ run ttm --kernel v5.12 --jobs 1";
-    let (code, out, err) = shell(&dir, full);
-    assert_eq!(code, Some(1), "{err}");
-    has(&out, "\nBUG: ");
-    let (_, prog) = out.split_once("the program could not be saved, it is\n\n").expect("the program");
-    has(prog, "kernel: v5.12\n");
-    assert!(err.lines().any(|l| l.starts_with("gupfuzz: ./") && l.contains("too large")), "{err}");
-    let (code, out, err) = shell(&dir, &format!("{full} --keep-going --runs 3000"));
-    assert_eq!(code, Some(1), "{err}");
-    has(&out, "the program could not be saved, it is\n\n");
-    assert_eq!(dir.names(), [""; 0]);
-}
-
-#[test]
-fn ctrl_c_ends_a_search_with_its_result() {
-    let dir = Dir::new("interrupt");
-    let interrupt = |args: &str| shell(&dir, &format!("GUPFUZZ run {args} & sleep 0.5; kill -INT $!; wait $!"));
-    let (code, out, err) = interrupt("mm --jobs 2");
-    assert_eq!((code, out.lines().last()), (Some(0), Some("interrupted: silent")), "{err}");
-    has(&out, "calls that succeeded");
-    let (code, out, _) = interrupt("ttm --kernel v5.12 --jobs 2 --keep-going");
-    let last = out.lines().last().unwrap();
-    assert!(code == Some(1) && last.starts_with("interrupted: ") && last.ends_with(" different violations"), "{out}");
-}
-
 #[test]
 fn lists_are_tables() {
     let dir = Dir::new("list");
@@ -529,24 +406,6 @@ fn lists_are_tables() {
         let (code, out, err) = dir.gupfuzz(&["list", what]);
         assert_eq!((code, err.as_str()), (0, ""));
         has(&out, part);
-    }
-}
-
-#[test]
-fn a_closed_pipe_is_no_panic() {
-    let dir = Dir::new("pipe");
-    dir.file("a.prog", QUIET.repeat(16));
-    for args in [&["list", "fixes"][..], &["replay", "--steps", "a.prog"]] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gupfuzz"))
-            .current_dir(&dir.0)
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take());
-        let out = child.wait_with_output().unwrap();
-        assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
     }
 }
 

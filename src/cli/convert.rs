@@ -15,9 +15,10 @@ pub(super) fn show(path: &Path) -> Result<Status, Error> {
 
 /// Writes the bytes of a program, and says what they do not hold.
 pub(super) fn pack(path: &Path, out: &Path) -> Result<Status, Error> {
+    file::check_other(out, path)?;
     let (script, is_text) = file::read(path)?;
     let bytes = script.prog.encode();
-    file::write(out, path, &bytes)?;
+    file::write(out, &bytes)?;
     let mut dropped = dropped(&script);
     if is_text && std::fs::read_to_string(path).is_ok_and(|text| text.contains('#')) {
         dropped.push("comments");

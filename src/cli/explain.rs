@@ -12,6 +12,9 @@ use std::path::Path;
 
 /// Runs a program once, and tells it as text, JSON, a page or a trace.
 pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
+    for out in args.html.iter().chain(&args.trace) {
+        file::check_other(out, &args.file)?;
+    }
     let (script, _) = file::read(&args.file)?;
     let (own, _) = file::kernels(&args.file, &script)?;
     let kernel = args.kernel.clone().unwrap_or(own);
@@ -20,10 +23,10 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     let run = replay(&mut computer, &script.prog, seed);
     let story = story(&run, &kernel, &args.file.to_string_lossy(), args.pfn.map(Pfn));
     if let Some(out) = &args.html {
-        write(out, &args.file, &html::page(&story))?;
+        write(out, &html::page(&story))?;
     }
     if let Some(out) = &args.trace {
-        write(out, &args.file, &perfetto::trace(&story))?;
+        write(out, &perfetto::trace(&story))?;
     }
     match args.json {
         true => say!("{}", json::pretty(&story)),
@@ -35,8 +38,8 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     })
 }
 
-fn write(path: &Path, input: &Path, text: &str) -> Result<(), Error> {
-    file::write(path, input, text)?;
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    file::write(path, text)?;
     note!("wrote {}", name(path));
     Ok(())
 }

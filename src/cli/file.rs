@@ -5,9 +5,10 @@ use super::Error;
 use super::out::{name, note};
 use gupfuzz::fixes::Spec;
 use gupfuzz::prog::{Place, Prog, Script};
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Largest text that is read, and how much of bytes.
 const MAX_SIZE: u64 = 1 << 20;
@@ -68,13 +69,41 @@ fn is_text(path: &Path, data: &[u8]) -> bool {
     path.extension().is_some_and(|e| e == "prog") || looks()
 }
 
-/// Writes what was made of `input` to another file: what it was made of is not to be lost.
-pub(super) fn write(out: &Path, input: &Path, data: impl AsRef<[u8]>) -> Result<(), Error> {
+/// Refuses a file that is the input: what something was made of is not to be lost.
+pub(super) fn check_other(out: &Path, input: &Path) -> Result<(), Error> {
     let real = |path: &Path| path.canonicalize().ok();
-    if real(out).is_some_and(|out| Some(out) == real(input)) {
-        return Err(format!("{}: expected another file than the input", name(out)));
+    match real(out).is_some_and(|out| Some(out) == real(input)) {
+        true => Err(format!("{}: expected another file than the input", name(out))),
+        false => Ok(()),
     }
-    std::fs::write(out, data).map_err(|e| format!("{}: {e}", name(out)))
+}
+
+/// Writes a file, whole or not at all: until the new one is complete the old one stays.
+pub(super) fn write(out: &Path, data: impl AsRef<[u8]>) -> Result<(), Error> {
+    // A link stays a link.
+    let path = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    let old = fs::metadata(&path).ok();
+    let written = match &old {
+        // A device, a pipe: nothing to lose, and no other file is to stand in its place.
+        Some(old) if !old.is_file() => fs::write(&path, data),
+        _ => write_beside(&path, data.as_ref(), old.map(|old| old.permissions())),
+    };
+    written.map_err(|e| format!("{}: {e}", name(out)))
+}
+
+fn write_beside(path: &Path, data: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let beside = path.with_file_name(format!(".gupfuzz-{}-{number}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&beside)?;
+    let put = || {
+        file.write_all(data)?;
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
+        // Some file systems say only now that they are full.
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    put().inspect_err(|_| _ = fs::remove_file(&beside))
 }
 
 /// The kernel of the `kernel:` header, and those of the `silent:` header.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `matrix`: which kernels and proposals lose a page to which path.
 
-use super::out::{name, note, print};
-use super::{Error, MatrixArgs, Status};
+use super::out::{error, name, note, print};
+use super::save::{make_folder, write_new};
+use super::{Error, MatrixArgs, Status, file};
 use gupfuzz::fixes::Spec;
 use gupfuzz::fuzz::matrix::{Cell, KERNELS, PATHS, Path, cell, markdown};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs;
 use std::io::{IsTerminal, stderr};
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,6 +24,8 @@ struct Work<'a> {
     cells: Vec<Mutex<Option<Cell>>>,
     /// What could not be written.
     errors: Mutex<Vec<Error>>,
+    /// What is in a file of another name, for its own is taken.
+    renamed: Mutex<Vec<String>>,
     bar: Option<ProgressBar>,
 }
 
@@ -33,7 +35,7 @@ pub(super) fn matrix(args: &MatrixArgs) -> Result<Status, Error> {
     let kernels: Vec<Spec> = if args.kernel.is_empty() { own() } else { args.kernel.clone() };
     let paths: Vec<&Path> = if args.path.is_empty() { PATHS.iter().collect() } else { args.path.clone() };
     if let Some(out) = &args.out {
-        fs::create_dir_all(out).map_err(|e| format!("{}: {e}", name(out)))?;
+        make_folder(out)?;
     }
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
@@ -53,6 +55,7 @@ pub(super) fn matrix(args: &MatrixArgs) -> Result<Status, Error> {
         stop,
         cells: (0..number).map(|_| Mutex::default()).collect(),
         errors: Mutex::default(),
+        renamed: Mutex::default(),
         bar: stderr().is_terminal().then(|| {
             let form = "{elapsed} [{bar:30}] {pos} of {len} cells, {eta} left";
             ProgressBar::new(number as u64).with_style(ProgressStyle::with_template(form).expect("a template"))
@@ -89,11 +92,15 @@ impl Work<'_> {
         let Some(out) = &self.args.out else { return };
         let Some(script) = cell.script(kernel) else { return };
         let stem = format!("{}@{kernel}", path.target.name).replace(' ', "_");
-        let file = out.join(format!("{stem}.prog"));
-        if let Err(error) = fs::write(&file, script.to_string())
-            && let Ok(mut errors) = self.errors.lock()
-        {
-            errors.push(format!("{}: {error}", name(&file)));
+        let (list, text) = match write_new(out, &stem, &script.to_string()) {
+            Err(error) => (&self.errors, error),
+            Ok(saved) if saved.path.file_stem().is_some_and(|own| own != stem.as_str()) => {
+                (&self.renamed, format!("{stem}.prog holds something else: wrote {}", name(&saved.path)))
+            }
+            Ok(_) => return,
+        };
+        if let Ok(mut list) = list.lock() {
+            list.push(text);
         }
     }
 
@@ -107,14 +114,15 @@ impl Work<'_> {
         if self.stop.load(Ordering::Relaxed) {
             note!("interrupted: `?` are cells that were not searched to their end");
         }
-        match &self.args.table {
-            Some(file) => fs::write(file, text).map_err(|e| format!("{}: {e}", name(file)))?,
-            None => print(format_args!("{text}")),
+        self.renamed.into_inner().unwrap_or_default().iter().for_each(|text| note!("{text}"));
+        let mut errors = self.errors.into_inner().unwrap_or_default();
+        let unsaved = self.args.table.as_ref().and_then(|table| file::write(table, &text).err());
+        if self.args.table.is_none() || unsaved.is_some() {
+            // Minutes of work are not lost for want of a file.
+            print(format_args!("{text}"));
         }
-        let errors = self.errors.into_inner().unwrap_or_default();
-        match errors.into_iter().next() {
-            Some(error) => Err(error),
-            None => Ok(Status::Silent),
-        }
+        errors.extend(unsaved);
+        errors.iter().for_each(|text| error(text));
+        Ok(if errors.is_empty() { Status::Silent } else { Status::Unusable })
     }
 }

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Makes a program small and writes it.
 pub(super) fn minimize(args: &MinimizeArgs) -> Result<Status, Error> {
+    // Not in place: the input may be all there is of a bug, and its comments have the picture of it.
+    args.out.as_ref().map_or(Ok(()), |out| file::check_other(out, &args.file))?;
     let (script, _) = file::read(&args.file)?;
     let (own, silent) = file::kernels(&args.file, &script)?;
     let kernel = args.kernel.clone().unwrap_or(own);
@@ -49,10 +51,7 @@ pub(super) fn minimize(args: &MinimizeArgs) -> Result<Status, Error> {
     if let Some(expected) = script.expect.as_ref().filter(|title| Some(*title) != small.script.expect.as_ref()) {
         note!("{}: warning: it no longer shows {expected}", name(&args.file));
     }
-    let unsaved = args.out.as_ref().and_then(|out| {
-        let error = std::fs::write(out, small.to_string()).err()?;
-        Some(format!("{}: {error}", name(out)))
-    });
+    let unsaved = args.out.as_ref().and_then(|out| file::write(out, small.to_string()).err());
     if args.out.is_none() || unsaved.is_some() {
         // What took a while to find is not lost for want of a file.
         print(format_args!("{small}"));

@@ -162,7 +162,7 @@ The result keeps the title of the violation, that of `expect:` if the program sh
 struct MinimizeArgs {
     /// The program: text or the input of a fuzz target
     file: PathBuf,
-    /// Where to write the result [default: standard output]
+    /// Where to write the result, another file than the program [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// The kernel, for example `v5.12 +pmd-special` [default: that of the `kernel:` header, or newest]

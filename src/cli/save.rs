@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Writing the programs that show violations.
 
-use super::Error;
 use super::out::name;
+use super::{Error, file};
 use gupfuzz::fixes::Spec;
 use gupfuzz::prog::{Prog, Script};
 use std::fs::{self, OpenOptions};
@@ -16,20 +16,60 @@ pub(super) struct Saved {
     ours: bool,
 }
 
-/// A folder for programs.
+/// A folder for programs of a search on one kernel.
 pub(super) struct Folder<'a> {
     path: &'a Path,
     kernel: &'a Spec,
 }
 
+/// Makes a folder if it is not there.
+pub(super) fn make_folder(path: &Path) -> Result<(), Error> {
+    let told = |e| format!("{}: {e}", name(path));
+    fs::create_dir_all(path).map_err(told)?;
+    // Better now than when there is something to lose.
+    let probe = path.join(format!(".gupfuzz-{}", std::process::id()));
+    fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(told)
+}
+
+/// A title as part of a file name.
+fn stem(title: &str) -> String {
+    title.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
+}
+
+/// `stem.prog`, `stem-2.prog` and so on.
+fn numbered<'f>(folder: &'f Path, stem: String) -> impl Iterator<Item = PathBuf> + use<'f> {
+    (1..).map(move |n| folder.join(if n == 1 { format!("{stem}.prog") } else { format!("{stem}-{n}.prog") }))
+}
+
+/// Writes a program; a file of its name that holds something else stays.
+pub(super) fn write_new(folder: &Path, stem: &str, text: &str) -> Result<Saved, Error> {
+    for path in numbered(folder, stem.into()) {
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(mut file) => {
+                return match file.write_all(text.as_bytes()) {
+                    Ok(()) => Ok(Saved { path, ours: true }),
+                    Err(e) => {
+                        // Half a program is none.
+                        _ = fs::remove_file(&path);
+                        Err(format!("{}: {e}", name(&path)))
+                    }
+                };
+            }
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+                    return Ok(Saved { path, ours: false });
+                }
+            }
+            Err(e) => return Err(format!("{}: {e}", name(&path))),
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
 impl<'a> Folder<'a> {
     /// The folder, made if it is not there.
     pub(super) fn new(path: &'a Path, kernel: &'a Spec) -> Result<Folder<'a>, Error> {
-        let told = |e| format!("{}: {e}", name(path));
-        fs::create_dir_all(path).map_err(told)?;
-        // Better now than when there is something to lose.
-        let probe = path.join(format!(".gupfuzz-{}", std::process::id()));
-        fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(told)?;
+        make_folder(path)?;
         Ok(Folder { path, kernel })
     }
 
@@ -53,7 +93,7 @@ impl<'a> Folder<'a> {
             }
             return Ok(new);
         }
-        fs::write(&old.path, text).map_err(|e| format!("{}: {e}", name(&old.path)))?;
+        file::write(&old.path, text)?;
         Ok(old)
     }
 
@@ -64,33 +104,11 @@ impl<'a> Folder<'a> {
 
     /// Names made from a title.
     fn paths(&self, title: &str) -> impl Iterator<Item = PathBuf> {
-        let stem: String = title.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-        (1..).map(move |n| self.path.join(if n == 1 { format!("{stem}.prog") } else { format!("{stem}-{n}.prog") }))
+        numbered(self.path, stem(title))
     }
 
-    /// A file of that name that holds something else stays.
     fn write(&self, title: &str, text: &str) -> Result<Saved, Error> {
-        for path in self.paths(title) {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(mut file) => {
-                    return match file.write_all(text.as_bytes()) {
-                        Ok(()) => Ok(Saved { path, ours: true }),
-                        Err(e) => {
-                            // Half a program is none.
-                            _ = fs::remove_file(&path);
-                            Err(format!("{}: {e}", name(&path)))
-                        }
-                    };
-                }
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                    if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
-                        return Ok(Saved { path, ours: false });
-                    }
-                }
-                Err(e) => return Err(format!("{}: {e}", name(&path))),
-            }
-        }
-        unreachable!("numbers do not end")
+        write_new(self.path, &stem(title), text)
     }
 
     /// A file for a program.
