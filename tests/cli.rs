@@ -61,6 +61,15 @@ fn violations_replay_with_1_and_what_is_not_met_with_3() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let dir = Dir::new("mark");
+    for file in ["a.prog", "a"] {
+        dir.file(file, format!("\u{feff}kernel: v6.1\n{QUIET}"));
+        assert_eq!(dir.gupfuzz(&["replay", file]), (0, "silent on v6.1\n".into(), String::new()));
+    }
+}
+
+#[test]
 fn every_seed_of_a_burst_is_tried() {
     let dir = Dir::new("burst");
     // Pinning races with mprotect: it fails if it comes second.
@@ -193,6 +202,8 @@ fn unusable_arguments_are_refused_with_2() {
         (&["run", "mm", "--time=nan"], "expected a number of seconds"),
         (&["run", "mm", "--jobs", "0"], "1..=1024"),
         (&["run", "mm", "--until", "x", "--keep-going"], "cannot be used with"),
+        (&["run", "mm", "--until", ""], "expected part of a title, found nothing"),
+        (&["run", "mm", "--until= "], "expected part of a title, found nothing"),
         (&["run", "mm", "--runs=1", "--out", "/dev/null/x"], "/dev/null/x"),
         (&["replay"], "<FILE>..."),
         (&["list", "all"], "ops, fixes, kernels, oracles, targets"),
@@ -351,6 +362,12 @@ fn one_job_and_one_seed_give_one_result() {
     assert_eq!(code, 0);
     has(&out, "programs                       3000\n");
     has(&out, "\ndigest ");
+    for row in ["steps a program  ", "calls that succeeded  ", "pin across an unmap  ", "cut at the step limit  "] {
+        let number =
+            out.lines().find_map(|line| line.strip_prefix(row)).unwrap_or_else(|| panic!("no {row}in:\n{out}"));
+        let number: f64 = number.trim().trim_end_matches('%').parse().unwrap();
+        assert!(if row.starts_with("cut") { number < 1.0 } else { number > 1.0 }, "{row}{number}");
+    }
     assert_eq!(out.lines().last(), Some("silent"));
     assert_eq!(run(&["1", "--seed=0x7", "--runs=3_000"]).1, out);
     assert_ne!(run(&["1", "--seed", "8", "--runs", "3000"]).1, out);

@@ -233,6 +233,9 @@ rcu: run
 ";
     assert_eq!(script.to_string(), expected);
     assert_eq!(Prog::from_input(text.as_bytes()), script.prog);
+    let marked = format!("\u{feff}{text}");
+    assert_eq!(Prog::from_input(marked.as_bytes()), script.prog);
+    assert_eq!(Script::parse(&marked), Ok(script));
     assert_eq!(Script::parse(""), Ok(Script::default()));
 }
 

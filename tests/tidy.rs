@@ -83,6 +83,28 @@ fn imports_point_down_or_left() {
 }
 
 #[test]
+fn nobody_goes_around_the_rooms() {
+    for (path, text) in files("src", ".rs") {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let place = format!("{}:{}", path.display(), number + 1);
+            assert!(!code.contains("super::super"), "{place}: `crate::`, so that one sees which room it is");
+        }
+        // There `super` is the crate.
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        if path.parent() == Some(&top) || path.ends_with("mod.rs") && path.parent().and_then(Path::parent) == Some(&top)
+        {
+            let around = code.lines().any(|line| !line.starts_with(' ') && line.contains("use super::"));
+            assert!(!around, "{}: `crate::`, so that one sees which room it is", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_source_file_says_what_it_is() {
     for folder in ["src", "tests", "benches"] {
         for (path, text) in files(folder, ".rs") {
@@ -182,6 +204,24 @@ fn programs_say_what_they_show() {
         let kernel = text.lines().find_map(|line| line.strip_prefix("kernel: "));
         let kernel = kernel.unwrap_or_else(|| panic!("{}: no `kernel:`", path.display()));
         kernel.parse::<gupfuzz::fixes::Spec>().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+}
+
+/// Columns side by side, what races in them, numbered in its order.
+fn has_picture(text: &str) -> bool {
+    let comments: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('#')).collect();
+    let columns = |line: &str| line.split("   ").filter(|part| !part.trim().is_empty()).count();
+    let names = |line: &&str| line.trim_start().starts_with("task ") && columns(line) > 1;
+    let numbered = |nr: usize| comments.iter().any(|line| line.trim_start().starts_with(&format!("{nr}. ")));
+    comments.iter().any(names) && numbered(1) && numbered(2)
+}
+
+#[test]
+fn stories_are_drawn_in_columns() {
+    assert!(has_picture("#   task 0 (owner)     gpu\n#   1. store\n#                      2. write\n"));
+    assert!(!has_picture("# task 0 stores, then the gpu writes.\n"));
+    for (path, text) in files("corpus/stories", ".prog") {
+        assert!(has_picture(&text), "{}: draws no columns of `task`s and devices", path.display());
     }
 }
 

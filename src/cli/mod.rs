@@ -113,7 +113,7 @@ struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Go on until the title of a violation contains this; count the others
-    #[arg(long, value_name = "TITLE", conflicts_with = "keep_going")]
+    #[arg(long, value_name = "TITLE", conflicts_with = "keep_going", value_parser = parse_title)]
     until: Option<String>,
     /// Leave out operations, with commas between
     #[arg(long, value_name = "OP", value_delimiter = ',', value_parser = parse_op)]
@@ -297,6 +297,14 @@ fn parse_path(name: &str) -> Result<&'static Path, Error> {
 
 fn parse_op(name: &str) -> Result<&'static Op, String> {
     op_by_name(name).ok_or_else(|| "no such operation; `gupfuzz list ops` has them all".to_owned())
+}
+
+/// Part of a title.  What is in every title would stand for no title at all.
+fn parse_title(text: &str) -> Result<String, Error> {
+    match text.trim() {
+        "" => Err("expected part of a title, found nothing, which is in every title".into()),
+        _ => Ok(text.into()),
+    }
 }
 
 /// A number, decimal or 0x hex, digits parted by `_` if one likes.

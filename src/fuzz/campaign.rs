@@ -271,3 +271,31 @@ impl Campaign {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reaches_nothing_new_begins_again_and_goes_on() {
+        static FEW: Target = Target { name: "few", about: "little to reach", weights: &[("mmap", 1), ("load", 2)] };
+        let only = &[Only { op: "mmap", arg: "map", words: &["anon"] }];
+        let options = Options { only, ..Options::default() };
+        let mut campaign = Campaign::new(&FEW, &Spec::default(), 1, options);
+        let mut reached = (0, 0);
+        while campaign.state().2 == 0 {
+            reached = (campaign.state().0, campaign.state().1);
+            campaign.run(500);
+            assert!(campaign.counts().programs < 20 * PATIENCE, "{:?}", campaign.state());
+        }
+        let begin = campaign.counts().programs;
+        assert!(begin > PATIENCE && reached.0 > 0 && reached.1 > 0, "{reached:?} after {begin}");
+        campaign.run(PATIENCE / 2);
+        let (kept, pairs, restarts) = campaign.state();
+        assert_eq!(campaign.counts().programs, begin + PATIENCE / 2);
+        assert!(kept > 0 && pairs > reached.1 / 2 && pairs <= reached.1, "{kept}, {pairs} of {reached:?}");
+        // The second time it is more patient.
+        campaign.run(PATIENCE);
+        assert_eq!((restarts, campaign.state().2), (1, 1));
+    }
+}

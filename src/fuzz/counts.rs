@@ -86,6 +86,22 @@ mod tests {
     }
 
     #[test]
+    fn every_sum_is_told() {
+        let counts =
+            Counts { programs: 8, steps: 100, calls: 16, succeeded: 12, pinned: 2, cut: 1, violations: 3, digest: 0 };
+        let text = "\
+programs                          8
+steps a program                12.5
+calls a program                 2.0
+calls that succeeded          75.0%
+pin across an unmap           25.0%
+cut at the step limit        12.50%
+violations                        3
+";
+        assert_eq!(counts.to_string(), text);
+    }
+
+    #[test]
     fn nothing_is_no_division_by_zero() {
         assert!(Counts::default().to_string().contains("calls that succeeded           0.0%"));
     }

@@ -90,6 +90,8 @@ impl Script {
     /// Reads a text.
     pub fn parse(text: &str) -> Result<Script, ParseError> {
         let mut parser = Parser::default();
+        // Some editors begin a text with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (i, line) in text.lines().enumerate() {
             parser.line = i + 1;
             let result = parser.parse_line(line);
@@ -102,7 +104,7 @@ impl Script {
 impl Prog {
     /// The program if the whole of an input is text.  The first byte tells for most that are not.
     pub(super) fn from_text_input(data: &[u8]) -> Option<Prog> {
-        if !matches!(data.first()?, b'a'..=b'z' | b'0'..=b'9' | b'#' | b' ' | b'\t' | b'\r' | b'\n') {
+        if !matches!(data.first()?, b'a'..=b'z' | b'0'..=b'9' | b'#' | b' ' | b'\t' | b'\r' | b'\n' | 0xef) {
             return None;
         }
         Some(Script::parse(std::str::from_utf8(data).ok()?).ok()?.prog)

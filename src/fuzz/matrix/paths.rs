@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The rows and columns: kernels and proposals, paths that take a page away.
 
-use super::super::Only;
+use crate::fuzz::Only;
 use crate::prog::Target;
 
 /// A way to lose a page, as a restriction of what programs call.
