@@ -61,6 +61,30 @@ fn violations_replay_with_1_and_what_is_not_met_with_3() {
 }
 
 #[test]
+fn who_is_cut_is_not_silent() {
+    let dir = Dir::new("cut");
+    let mut long = String::new();
+    for va in (0..64).step_by(8) {
+        long += &format!("0: mmap(addr=va{va}, len=8, prot=r|w, map=shared)\n");
+    }
+    long += &"0: dio_read(addr=va0, len=8)\n0: ftruncate(len=0)\n0: ftruncate(len=8)\n".repeat(18);
+    dir.file("a.prog", &long);
+    let cut = "cut on newest after 8192 steps";
+    let replayed = format!("{cut}: neither silent nor a violation\n");
+    assert_eq!(dir.gupfuzz(&["replay", "a.prog"]), (0, replayed, String::new()));
+    for (command, nothing) in [("minimize", "minimize"), ("bisect", "look for")] {
+        let told = format!("{cut}, neither silent nor a violation: there is nothing to {nothing}\n");
+        assert_eq!(dir.gupfuzz(&[command, "a.prog"]), (0, told, String::new()));
+    }
+    for (expect, text, code) in [("cut", &*long, 0), ("silent", &long, 3), ("silent", QUIET, 0), ("cut", QUIET, 3)] {
+        dir.file("b.prog", format!("expect: {expect}\n{text}"));
+        for command in ["replay", "minimize"] {
+            assert_eq!(dir.gupfuzz(&[command, "b.prog"]).0, code, "{command}: {expect}");
+        }
+    }
+}
+
+#[test]
 fn a_byte_order_mark_is_no_part_of_a_text() {
     let dir = Dir::new("mark");
     for file in ["a.prog", "a"] {

@@ -5,7 +5,9 @@ mod typed;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 use typed::{Dir, LOST, LOST_KERNEL, LOST_TITLE, QUIET, has};
 
 #[test]
@@ -114,6 +116,87 @@ fn matrix_loses_neither_its_table_nor_what_was_there() {
     has(&err, "gupfuzz: new/TTM_huge@v5.12.prog: ");
     has(&err, "gupfuzz: new/TTM_huge@v5.10.prog: ");
     has(&err, "gupfuzz: no/where: ");
+}
+
+/// Whether a process catches Ctrl-C.
+fn catches(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default().trim();
+    u64::from_str_radix(caught, 16).is_ok_and(|signals| signals & 1 << (2 - 1) != 0)
+}
+
+/// Starts gupfuzz on `late.prog`, which it waits for, and presses Ctrl-C so many times as soon as it heeds that.
+fn pressed(dir: &Dir, args: &[&str], times: u32) -> Child {
+    assert_eq!(shell(dir, "mkfifo late.prog").0, Some(0));
+    let mut gupfuzz = Command::new(env!("CARGO_BIN_EXE_gupfuzz"));
+    let gupfuzz = gupfuzz.current_dir(&dir.0).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = gupfuzz.spawn().unwrap();
+    let ready = (0..3000).any(|_| {
+        sleep(Duration::from_millis(10));
+        catches(child.id())
+    });
+    assert!(ready, "{args:?} does not catch Ctrl-C");
+    for _ in 0..times {
+        assert_eq!(shell(dir, &format!("kill -INT {}", child.id())).0, Some(0));
+        // A thread has to hear of it.
+        sleep(Duration::from_millis(300));
+    }
+    child
+}
+
+fn end(child: Child) -> (Option<i32>, String, String) {
+    let out = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (out.status.code(), text(out.stdout), text(out.stderr))
+}
+
+#[test]
+fn ctrl_c_ends_minimize_and_bisect_with_what_there_is() {
+    let dir = Dir::new("interrupt_late");
+    let late = |args: &[&str], text: &str| {
+        let child = pressed(&dir, args, 1);
+        fs::write(dir.0.join("late.prog"), text).unwrap();
+        fs::remove_file(dir.0.join("late.prog")).unwrap();
+        end(child)
+    };
+    let race =
+        LOST.replace("value=1)\n", "value=1) &\n").replace("0: pin_", "1: pin_").replace("=write)\n", "=write) &\n");
+    let whole = format!("kernel: {LOST_KERNEL}\n{LOST}");
+    let (code, out, err) = late(&["minimize", "late.prog"], &whole);
+    assert_eq!(code, Some(1), "{err}");
+    has(&err, "interrupted: this is the best so far");
+    has(&out, LOST_TITLE);
+
+    // While it looks for an interleaving that shows what the file says.
+    let (code, out, err) = late(&["minimize", "late.prog"], &format!("expect: {LOST_TITLE}\n{race}"));
+    let expected = format!("interrupted: no interleaving that was tried on newest shows {LOST_TITLE}\n");
+    assert_eq!((code, out), (Some(3), expected), "{err}");
+
+    let (code, out, err) =
+        late(&["bisect", "late.prog"], &format!("{whole}0: load(addr=va20) &\n1: load(addr=va21) &\n"));
+    assert_eq!(code, Some(1), "{err}");
+    has(&err, "interrupted: `?` are kernels");
+    has(&out, LOST_TITLE);
+    assert!(out.lines().any(|line| line.starts_with("newest ") && line.ends_with('?')), "{out}");
+    let (code, _, err) = late(&["bisect", "late.prog"], &format!("expect: {LOST_TITLE}\n{race}"));
+    assert_eq!(code, Some(0), "not known: {err}");
+}
+
+#[test]
+fn ctrl_c_ends_matrix_with_the_cells_there_are() {
+    let dir = Dir::new("interrupt_matrix");
+    let args = ["matrix", "--runs=1_000_000_000", "--jobs=1", "--kernel=newest", "--path=split", "--path=fork"];
+    let (code, out, err) = end(pressed(&dir, &args, 1));
+    assert_eq!(code, Some(0), "{err}");
+    has(&out, "\n| `newest` | ? | ? |\n");
+    has(&err, "interrupted: `?` are cells");
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let dir = Dir::new("interrupt_twice");
+    assert_eq!(end(pressed(&dir, &["minimize", "late.prog"], 2)), (Some(130), String::new(), String::new()));
+    has(&dir.gupfuzz(&["--help"]).1, "130 ended by a second Ctrl-C");
 }
 
 #[test]

@@ -234,10 +234,25 @@ fn shifted_steps_are_found_again() {
 }
 
 #[test]
+fn who_is_interrupted_while_it_looks_has_nothing() {
+    let mut script = Script::parse(RACE).unwrap();
+    script.expect = Some("double-free in nothing".into());
+    let mut asked = 0;
+    let small = minimize(&script, &spec("newest"), &[], &mut |_| {
+        asked += 1;
+        asked < 3
+    });
+    assert_eq!((small, asked), (None, 3));
+    let bisection = bisect(&script.prog, &spec("newest"), "double-free in nothing", &mut || false);
+    assert!(bisection.releases.iter().chain([&bisection.base]).all(|row| row.finding == Finding::Unknown));
+    assert_eq!(bisection.silent().count(), 0);
+}
+
+#[test]
 fn a_bisection_tells_fixes_from_proposals() {
     let script = Script::parse(RACE).unwrap();
     let prog = Prog { seed: 0xc, burst: 1, ..script.prog };
-    let bisection = bisect(&prog, &spec("v5.12"), "use-after-recycle in dma_write");
+    let bisection = bisect(&prog, &spec("v5.12"), "use-after-recycle in dma_write", &mut || true);
     assert!(bisection.base.finding.has_it());
     let has: Vec<String> =
         bisection.releases.iter().filter(|r| r.finding.has_it()).map(|r| r.kernel.to_string()).collect();

@@ -1,32 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `bisect`: which kernels have a bug, and what ends it.
 
-use super::out::say;
-use super::{BisectArgs, Error, Status, file, list, replay};
+use super::interrupt::Interrupt;
+use super::out::{note, say};
+use super::replay::{run_twice, tell_nothing};
+use super::{BisectArgs, Error, Status, file, list};
 use gupfuzz::fixes::Kind;
-use gupfuzz::fuzz::{Bisection, Change, Finding, Row, bisect as look_everywhere, single};
-use gupfuzz::init::{Observe, start_kernel};
+use gupfuzz::fuzz::{Bisection, Change, Finding, Row, bisect as look_everywhere};
+use gupfuzz::init::start_kernel;
 
 /// Runs a program on every kernel and prints where it shows what.
 pub(super) fn bisect(args: &BisectArgs) -> Result<Status, Error> {
+    let interrupt = Interrupt::catch()?;
     let (script, _) = file::read(&args.file)?;
     let (own, _) = file::kernels(&args.file, &script)?;
     let kernel = args.kernel.clone().unwrap_or(own);
     let mut computer = start_kernel(kernel.fixes);
-    let seed = replay::pick_seed(&mut computer, &script.prog, script.expect.as_deref());
-    let prog = single(&script.prog, seed);
-    let found = computer.run(&prog, seed, Observe::Oracles).violation().map(|v| v.title());
-    let Some(title) = script.expect.clone().or(found) else {
-        say!("silent on {kernel}: there is nothing to look for");
+    let (run, differs) = run_twice(&mut computer, &script.prog, script.title());
+    if let Some(differs) = differs {
+        return Ok(differs.tell(&args.file));
+    }
+    let found = run.outcome.violation().map(|v| v.title());
+    let Some(title) = script.title().map(str::to_owned).or(found) else {
+        tell_nothing(&run.outcome.verdict, &kernel, "there is nothing to look for");
         return Ok(Status::Silent);
     };
-    let bisection = look_everywhere(&prog, &kernel, &title);
+    let bisection = look_everywhere(&run.prog, &kernel, &title, &mut || !interrupt.pressed());
     say!("{title}");
     say!("");
     tell(&bisection);
-    Ok(match bisection.base.finding.has_it() {
-        true => Status::Violation,
-        false => {
+    if interrupt.pressed() {
+        note!("interrupted: `?` are kernels on which not every interleaving was tried");
+    }
+    Ok(match &bisection.base.finding {
+        finding if finding.has_it() => Status::Violation,
+        Finding::Unknown => Status::Silent,
+        _ => {
             say!("not met: expected {title} on {kernel}, found {}", verdict(&bisection.base.finding));
             Status::NotMet
         }
@@ -40,6 +49,7 @@ fn verdict(finding: &Finding) -> String {
         Finding::Other(title) => format!("another: {title}"),
         Finding::Silent => "silent".into(),
         Finding::Cut => "cut".into(),
+        Finding::Unknown => "?".into(),
     }
 }
 

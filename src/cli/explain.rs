@@ -2,9 +2,9 @@
 //! `explain`: tells what a program did, whether it is a violation or not.
 
 use super::out::{name, note, print, say};
-use super::replay::pick_seed;
+use super::replay::run_twice;
 use super::{Error, ExplainArgs, Status, file};
-use gupfuzz::fuzz::{replay, story};
+use gupfuzz::fuzz::story;
 use gupfuzz::init::{Verdict, start_kernel};
 use gupfuzz::report::{html, json, perfetto};
 use gupfuzz::trace::Pfn;
@@ -19,8 +19,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     let (own, _) = file::kernels(&args.file, &script)?;
     let kernel = args.kernel.clone().unwrap_or(own);
     let mut computer = start_kernel(kernel.fixes);
-    let seed = pick_seed(&mut computer, &script.prog, script.expect.as_deref());
-    let run = replay(&mut computer, &script.prog, seed);
+    let (run, differs) = run_twice(&mut computer, &script.prog, script.expect.as_deref());
     let story = story(&run, &kernel, &args.file.to_string_lossy(), args.pfn.map(Pfn));
     if let Some(out) = &args.html {
         write(out, &html::page(&story))?;
@@ -31,6 +30,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Status, Error> {
     match args.json {
         true => say!("{}", json::pretty(&story)),
         false => print(format_args!("{story}")),
+    }
+    if let Some(differs) = differs {
+        return Ok(differs.tell(&args.file));
     }
     Ok(match run.outcome.verdict {
         Verdict::Violation(_) => Status::Violation,

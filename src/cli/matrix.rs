@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `matrix`: which kernels and proposals lose a page to which path.
 
+use super::interrupt::Interrupt;
 use super::out::{error, name, note, print};
 use super::save::{make_folder, write_new};
 use super::{Error, MatrixArgs, Status, file};
@@ -8,9 +9,8 @@ use gupfuzz::fixes::Spec;
 use gupfuzz::fuzz::matrix::{Cell, KERNELS, PATHS, Path, cell, markdown};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
-use std::process::exit;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// The table in the making.
@@ -20,7 +20,7 @@ struct Work<'a> {
     paths: &'a [&'static Path],
     /// The next cell nobody works on.
     next: AtomicUsize,
-    stop: Arc<AtomicBool>,
+    interrupt: Interrupt,
     cells: Vec<Mutex<Option<Cell>>>,
     /// What could not be written.
     errors: Mutex<Vec<Error>>,
@@ -37,22 +37,14 @@ pub(super) fn matrix(args: &MatrixArgs) -> Result<Status, Error> {
     if let Some(out) = &args.out {
         make_folder(out)?;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if stopped.swap(true, Ordering::Relaxed) {
-            exit(130);
-        }
-    })
-    .map_err(|e| format!("cannot catch Ctrl-C: {e}"))?;
-
+    let interrupt = Interrupt::catch()?;
     let number = kernels.len() * paths.len();
     let work = Work {
         args,
         kernels: &kernels,
         paths: &paths,
         next: AtomicUsize::new(0),
-        stop,
+        interrupt,
         cells: (0..number).map(|_| Mutex::default()).collect(),
         errors: Mutex::default(),
         renamed: Mutex::default(),
@@ -69,13 +61,13 @@ pub(super) fn matrix(args: &MatrixArgs) -> Result<Status, Error> {
 impl Work<'_> {
     /// One cell after the other.
     fn work(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.interrupt.pressed() {
             let nr = self.next.fetch_add(1, Ordering::Relaxed);
             if nr >= self.cells.len() {
                 return;
             }
             let (kernel, path) = (&self.kernels[nr / self.paths.len()], self.paths[nr % self.paths.len()]);
-            let go_on = &mut || !self.stop.load(Ordering::Relaxed);
+            let go_on = &mut || !self.interrupt.pressed();
             let cell = cell(path, kernel, self.args.seed, self.args.runs, go_on);
             self.save(path, kernel, &cell);
             if let Ok(mut slot) = self.cells[nr].lock() {
@@ -90,7 +82,7 @@ impl Work<'_> {
     /// Writes the program of a cell, if there is one.
     fn save(&self, path: &Path, kernel: &Spec, cell: &Cell) {
         let Some(out) = &self.args.out else { return };
-        let Some(script) = cell.script(kernel) else { return };
+        let Some(script) = cell.script(kernel, &mut || !self.interrupt.pressed()) else { return };
         let stem = format!("{}@{kernel}", path.target.name).replace(' ', "_");
         let (list, text) = match write_new(out, &stem, &script.to_string()) {
             Err(error) => (&self.errors, error),
@@ -111,7 +103,7 @@ impl Work<'_> {
         let cells: Vec<Option<Cell>> = self.cells.into_iter().map(|cell| cell.into_inner().unwrap_or(None)).collect();
         let rows: Vec<_> = cells.chunks(self.paths.len()).map(<[_]>::to_vec).collect();
         let text = markdown(self.kernels, self.paths, &rows, self.args.runs);
-        if self.stop.load(Ordering::Relaxed) {
+        if self.interrupt.pressed() {
             note!("interrupted: `?` are cells that were not searched to their end");
         }
         self.renamed.into_inner().unwrap_or_default().iter().for_each(|text| note!("{text}"));

@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `minimize`: from a crash to a program one can read.
 
-use super::out::{name, note, print, say};
+use super::interrupt::Interrupt;
+use super::out::{harmless, name, note, print, say};
+use super::replay::{Differs, run_twice, tell_nothing, word};
 use super::{Error, MinimizeArgs, Status, file};
+use gupfuzz::fixes::Spec;
 use gupfuzz::fuzz::{Progress, minimize as make_small};
+use gupfuzz::init::{Verdict, start_kernel};
+use gupfuzz::prog::Script;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
-use std::process::exit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Makes a program small and writes it.
 pub(super) fn minimize(args: &MinimizeArgs) -> Result<Status, Error> {
     // Not in place: the input may be all there is of a bug, and its comments have the picture of it.
     args.out.as_ref().map_or(Ok(()), |out| file::check_other(out, &args.file))?;
+    let interrupt = Interrupt::catch()?;
     let (script, _) = file::read(&args.file)?;
     let (own, silent) = file::kernels(&args.file, &script)?;
     let kernel = args.kernel.clone().unwrap_or(own);
-    let interrupts = Arc::new(AtomicU8::new(0));
-    let counter = Arc::clone(&interrupts);
-    ctrlc::set_handler(move || {
-        if counter.fetch_add(1, Ordering::Relaxed) > 0 {
-            exit(130);
-        }
-    })
-    .map_err(|e| format!("cannot catch Ctrl-C: {e}"))?;
 
     let bar = stderr().is_terminal().then(|| {
         let style = ProgressStyle::with_template("{elapsed} {spinner} {msg}").expect("a template");
@@ -35,17 +30,14 @@ pub(super) fn minimize(args: &MinimizeArgs) -> Result<Status, Error> {
             bar.set_message(format!("{runs} interleavings, {} calls left", best.calls().count()));
             bar.tick();
         }
-        interrupts.load(Ordering::Relaxed) == 0
+        !interrupt.pressed()
     };
     let small = make_small(&script, &kernel, &silent, &mut watch);
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let Some(small) = small else {
-        say!("silent on {kernel}: there is nothing to minimize");
-        return Ok(if script.expect.is_some() { Status::NotMet } else { Status::Silent });
-    };
-    if interrupts.load(Ordering::Relaxed) > 0 {
+    let Some(small) = small else { return Ok(tell_none(args, &script, &kernel, &interrupt)) };
+    if interrupt.pressed() {
         note!("interrupted: this is the best so far");
     }
     if let Some(expected) = script.expect.as_ref().filter(|title| Some(*title) != small.script.expect.as_ref()) {
@@ -56,7 +48,30 @@ pub(super) fn minimize(args: &MinimizeArgs) -> Result<Status, Error> {
         // What took a while to find is not lost for want of a file.
         print(format_args!("{small}"));
     }
-    let calls = |script: &gupfuzz::prog::Script| script.prog.calls().count();
+    let calls = |script: &Script| script.prog.calls().count();
     note!("{} of {} calls left after {} interleavings", calls(&small.script), calls(&script), small.runs);
     unsaved.map_or(Ok(Status::Violation), Err)
+}
+
+/// Says why there is nothing to minimize.
+fn tell_none(args: &MinimizeArgs, script: &Script, kernel: &Spec, interrupt: &Interrupt) -> Status {
+    let (run, differs) = run_twice(&mut start_kernel(kernel.fixes), &script.prog, script.title());
+    if let Some(differs) = differs {
+        return differs.tell(&args.file);
+    }
+    match (script.title(), &run.outcome.verdict) {
+        (Some(title), _) if interrupt.pressed() => {
+            say!("interrupted: no interleaving that was tried on {kernel} shows {}", harmless(title));
+        }
+        // What shows a violation can be minimized: it did not show it before.
+        (_, Verdict::Violation(v)) => {
+            let then = v.title();
+            return Differs { first: "silent".into(), then }.tell(&args.file);
+        }
+        (_, verdict) => tell_nothing(verdict, kernel, "there is nothing to minimize"),
+    }
+    if script.expect.as_ref().is_some_and(|expect| *expect != word(&run.outcome.verdict)) {
+        return Status::NotMet;
+    }
+    Status::Silent
 }

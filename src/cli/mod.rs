@@ -5,6 +5,7 @@ mod bisect;
 mod convert;
 mod explain;
 mod file;
+mod interrupt;
 mod job;
 mod list;
 mod matrix;
@@ -36,7 +37,10 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit status: 0 silent, or cut at the step limit, 1 a violation, 2 unusable input or arguments, 3 `expect:` or `silent:` of a file
-not met, 101 a bug of gupfuzz itself.";
+not met, 101 a bug of gupfuzz itself, 130 ended by a second Ctrl-C.";
+
+/// The exit status after a second Ctrl-C, as a shell has it.
+const INTERRUPTED: u8 = 130;
 
 #[derive(Subcommand)]
 enum Command {
@@ -247,6 +251,8 @@ enum Status {
     NotMet,
     /// Unusable input or arguments.
     Unusable,
+    /// A bug of gupfuzz itself.
+    Broken,
 }
 
 impl Status {
@@ -257,6 +263,7 @@ impl Status {
             Status::Violation => 1,
             Status::Unusable => 2,
             Status::NotMet => 3,
+            Status::Broken => 101,
         }
     }
 }

@@ -63,8 +63,7 @@ fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Status, Error> {
     let mut worst = Status::Silent;
     for (i, trial) in trials.iter().enumerate() {
         let mut computer = start_kernel(trial.kernel.fixes);
-        let seed = pick_seed(&mut computer, &script.prog, trial.expect);
-        let run = run_again(&mut computer, &script.prog, seed);
+        let (run, differs) = run_twice(&mut computer, &script.prog, trial.expect);
         if i == 0 {
             show_run(args, &run);
         }
@@ -72,25 +71,76 @@ fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Status, Error> {
             true => print_json(trial, &run, path),
             false => judge(trial, &run, path, &prefix),
         });
+        worst = worst.max(differs.map_or(Status::Silent, |differs| differs.tell(path)));
     }
     Ok(worst)
 }
 
-/// The seed of the burst that tells most: the one that shows what is expected, else a violation,
-/// else one that was cut.
-pub(super) fn pick_seed(computer: &mut Computer, prog: &Prog, expect: Option<&str>) -> u32 {
+/// A program did not do the same twice: a bug of ours.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Differs {
+    /// What it did first, as [`word`] has it.
+    pub(super) first: String,
+    pub(super) then: String,
+}
+
+impl Differs {
+    /// Says so, plainly.
+    pub(super) fn tell(&self, path: &Path) -> Status {
+        let Differs { first, then } = self;
+        let text = "a program does not do the same twice, which is a bug of gupfuzz";
+        out::error(&format!("{}: {text}: first {first}, then {then}", name(path)));
+        Status::Broken
+    }
+}
+
+/// Runs the whole burst, then the seed that tells most once more, to keep its events.
+pub(super) fn run_twice(computer: &mut Computer, prog: &Prog, expect: Option<&str>) -> (Replay, Option<Differs>) {
+    let (seed, first) = pick_seed(computer, prog, expect);
+    again(computer, prog, seed, &first)
+}
+
+/// Runs a seed that came to `first` before.
+pub(super) fn again(computer: &mut Computer, prog: &Prog, seed: u32, first: &str) -> (Replay, Option<Differs>) {
+    let run = run_again(computer, prog, seed);
+    let then = word(&run.outcome.verdict);
+    let differs = (then != first).then(|| Differs { first: first.into(), then });
+    (run, differs)
+}
+
+/// The seed of the burst that tells most, and what it came to: the one that shows what is expected, else
+/// a violation, else one that was cut.
+fn pick_seed(computer: &mut Computer, prog: &Prog, expect: Option<&str>) -> (u32, String) {
     let burst = if prog.schedule == ScheduleKind::Pos { u32::from(prog.burst.max(1)) } else { 1 };
-    let (mut violation, mut cut) = (None, None);
+    let (mut violation, mut cut, mut silent) = (None, None, None);
     for seed in (0..burst).map(|i| prog.seed.wrapping_add(i)) {
         let outcome = computer.run(prog, seed, Observe::Oracles);
-        match &outcome.verdict {
-            Verdict::Violation(v) if expect.is_none_or(|title| v.title() == title) => return seed,
-            Verdict::Violation(_) => violation = violation.or(Some(seed)),
-            Verdict::Cut => cut = cut.or(Some(seed)),
-            Verdict::Silent => {}
-        }
+        let best = match &outcome.verdict {
+            Verdict::Violation(v) if expect.is_none_or(|title| v.title() == title) => return (seed, v.title()),
+            Verdict::Violation(_) => &mut violation,
+            Verdict::Cut => &mut cut,
+            Verdict::Silent => &mut silent,
+        };
+        best.get_or_insert_with(|| (seed, word(&outcome.verdict)));
     }
-    violation.or(cut).unwrap_or(prog.seed)
+    violation.or(cut).or(silent).expect("a burst is not empty")
+}
+
+/// A title, `silent` or `cut`.
+pub(super) fn word(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Violation(v) => v.title(),
+        Verdict::Cut => "cut".into(),
+        Verdict::Silent => "silent".into(),
+    }
+}
+
+/// Tells of a program without a violation that there is nothing to do with it.
+pub(super) fn tell_nothing(verdict: &Verdict, kernel: &Spec, nothing: &str) {
+    match verdict {
+        Verdict::Cut => say!("cut on {kernel} after {MAX_STEPS} steps, neither silent nor a violation: {nothing}"),
+        _ => say!("silent on {kernel}: {nothing}"),
+    }
 }
 
 fn show_run(args: &ReplayArgs, run: &Replay) {
@@ -118,11 +168,11 @@ struct Line<'a> {
 
 /// What a program did on a kernel, and how bad that is.
 fn verdict(run: &Replay) -> (String, Status) {
-    match &run.outcome.verdict {
-        Verdict::Violation(v) => (v.title(), Status::Violation),
-        Verdict::Cut => ("cut".into(), Status::Silent),
-        Verdict::Silent => ("silent".into(), Status::Silent),
-    }
+    let status = match &run.outcome.verdict {
+        Verdict::Violation(_) => Status::Violation,
+        Verdict::Cut | Verdict::Silent => Status::Silent,
+    };
+    (word(&run.outcome.verdict), status)
 }
 
 fn print_json(trial: &Trial<'_>, run: &Replay, path: &Path) -> Status {
@@ -172,5 +222,25 @@ mod tests {
         assert_eq!(trial(None, true).missed("cut"), Some("silence"));
         assert_eq!(trial(None, true).missed("silent"), None);
         assert_eq!(trial(None, false).missed("cut"), None);
+    }
+
+    #[test]
+    fn who_does_not_do_the_same_twice_is_told() {
+        let text = "0: mmap(addr=va8, len=1, prot=r|w, map=anon)\n0: store(addr=va8, value=1)\n\
+                    0: pin_user_pages(pins=g0, addr=va8, len=1, flags=write)\n0: mprotect(addr=va8, len=1, prot=r)\n\
+                    0: mprotect(addr=va8, len=1, prot=r|w)\n0: store(addr=va8, value=2)\n\
+                    0: pins_write(pins=g0, value=3)\n0: load(addr=va8)\n";
+        let prog = gupfuzz::prog::Script::parse(text).unwrap().prog;
+        let computer = |kernel: &str| start_kernel(kernel.parse::<Spec>().unwrap().fixes);
+        // No program does that; another kernel the second time looks the same.
+        let mut broken = computer("newest -wp-exclusive");
+        let (seed, first) = pick_seed(&mut broken, &prog, None);
+        assert_eq!(again(&mut broken, &prog, seed, &first).1, None);
+        let (run, differs) = again(&mut computer("newest"), &prog, seed, &first);
+        let then = String::from("silent");
+        assert_eq!(differs, Some(Differs { first: "lost-write in change_pte_range".into(), then }));
+        assert!(run.outcome.is_silent());
+        assert_eq!(differs.unwrap().tell(Path::new("a.prog")), Status::Broken);
+        assert_eq!(run_twice(&mut broken, &prog, None).1, None);
     }
 }

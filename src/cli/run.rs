@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `run`: searches on all cores.
 
+use super::interrupt::Interrupt;
 use super::job::{News, Shared, search};
 use super::out::{name, note, print, say};
 use super::progress::Teller;
+use super::replay::again;
 use super::save::{Folder, Saved};
 use super::{Error, RunArgs, Status};
-use gupfuzz::fuzz::{Campaign, Counts, Found, explain, replay};
+use gupfuzz::fuzz::{Campaign, Counts, Found, explain};
 use gupfuzz::init::start_kernel;
 use std::collections::BTreeMap;
 use std::process::exit;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ struct Search<'a> {
     /// The smallest program by title.
     kept: BTreeMap<String, Kept>,
     interrupted: bool,
+    /// The model has panicked.
+    broken: bool,
 }
 
 /// A program that shows a violation.
@@ -42,20 +46,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     if args.target.weights.iter().all(|(name, _)| args.without.iter().any(|op| op.name == *name)) {
         return Err(format!("--without leaves nothing that `{}` calls", args.target.name));
     }
-    let interrupts = Arc::new(AtomicU8::new(0));
-    let counter = Arc::clone(&interrupts);
-    ctrlc::set_handler(move || {
-        if counter.fetch_add(1, Ordering::Relaxed) > 0 {
-            exit(130);
-        }
-    })
-    .map_err(|e| format!("cannot catch Ctrl-C: {e}"))?;
-    let folder = Folder::new(&args.out, &args.kernel)?;
+    let interrupt = Interrupt::catch()?;
+    let mut search = Search::new(args)?;
     let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, |n| n.get().min(1024) as u16));
     note!("searching {} on {}, seed {}, {jobs} jobs", args.target.name, args.kernel, args.seed);
 
-    let mut search = Search { args, folder, wanted: None, kept: BTreeMap::new(), interrupted: false };
-    let campaigns = search.go(jobs, &interrupts);
+    let campaigns = search.go(jobs, &|| interrupt.pressed());
     Ok(search.tell(&campaigns))
 }
 
@@ -73,9 +69,14 @@ impl From<Campaign> for Ended {
     }
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(args: &'a RunArgs) -> Result<Search<'a>, Error> {
+        let folder = Folder::new(&args.out, &args.kernel)?;
+        Ok(Search { args, folder, wanted: None, kept: BTreeMap::new(), interrupted: false, broken: false })
+    }
+
     /// Runs the jobs to their end.
-    fn go(&mut self, jobs: u16, interrupts: &AtomicU8) -> Vec<Ended> {
+    fn go(&mut self, jobs: u16, interrupted: &dyn Fn() -> bool) -> Vec<Ended> {
         let shared = Shared { progress: (0..jobs).map(|_| Mutex::default()).collect(), ..Shared::default() };
         let (sender, news) = channel();
         thread::scope(|scope| {
@@ -90,14 +91,14 @@ impl Search<'_> {
                     scope.spawn(move || Ended::from(search(args, job, share, shared, &sender)))
                 })
                 .collect();
-            self.watch(jobs, &shared, &news, interrupts);
+            self.watch(jobs, &shared, &news, interrupted);
             shared.stop.store(true, Ordering::Relaxed);
             threads.into_iter().map(|t| t.join().unwrap_or_else(|_| exit(101))).collect()
         })
     }
 
     /// Listens to the jobs until they have ended; ends them when it is time.
-    fn watch(&mut self, mut jobs: u16, shared: &Shared, news: &Receiver<News>, interrupts: &AtomicU8) {
+    fn watch(&mut self, mut jobs: u16, shared: &Shared, news: &Receiver<News>, interrupted: &dyn Fn() -> bool) {
         let mut teller = Teller::new(self.args.runs, self.args.time);
         while jobs > 0 {
             match news.recv_timeout(TICK) {
@@ -109,16 +110,17 @@ impl Search<'_> {
                 Ok(News::Better(found)) if self.args.keep_going => self.keep(found, &teller),
                 Ok(News::Better(_)) => {}
                 Ok(News::Broken(prog)) => {
+                    shared.stop.store(true, Ordering::Relaxed);
+                    self.broken = true;
                     match self.folder.save_broken(&prog) {
                         Ok(path) => teller.line(format_args!("the model is broken; the program is {}", name(&path))),
                         Err(error) => teller.line(format_args!("the model is broken; {error}; the program is\n{prog}")),
                     }
-                    exit(101);
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => teller.tick(shared),
             }
             let late = self.args.time.is_some_and(|time| teller.elapsed().as_secs_f64() >= time);
-            self.interrupted |= interrupts.load(Ordering::Relaxed) > 0;
+            self.interrupted |= interrupted();
             if late || self.interrupted {
                 shared.stop.store(true, Ordering::Relaxed);
             }
@@ -159,9 +161,7 @@ impl Search<'_> {
                 *titles.entry(title).or_default() += count;
             }
         }
-        if let Some(found) = &self.wanted {
-            self.report(found);
-        }
+        let same = self.wanted.as_ref().is_none_or(|found| self.report(found));
         print(format_args!("{counts}"));
         if self.args.digest {
             say!("digest                 {:016x}", counts.digest);
@@ -178,6 +178,9 @@ impl Search<'_> {
                 self.print_unsaved(found, error);
             }
         }
+        if self.broken || !same {
+            return Status::Broken;
+        }
         let end = if self.interrupted { "interrupted: " } else { "" };
         match (&self.wanted, &self.args.until) {
             (Some(_), _) => return Status::Violation,
@@ -191,20 +194,22 @@ impl Search<'_> {
         Status::Silent
     }
 
-    /// Explains a violation and writes its program, in this order if that fails.
-    fn report(&self, found: &Found) {
+    /// Explains a violation and writes its program, in this order if that fails; `false`: it does not
+    /// happen again.
+    fn report(&self, found: &Found) -> bool {
         let title = found.violation.title();
         let saved = self.folder.save(&title, &found.prog);
         let path = saved.as_ref().map_or_else(|_| self.folder.first_path(&title), |saved| saved.path.clone());
         let mut computer = start_kernel(self.args.kernel.fixes);
-        let run = replay(&mut computer, &found.prog, found.prog.seed);
-        let report = explain(&run, &self.args.kernel, &path.to_string_lossy());
-        let report = report.filter(|r| r.title == title);
-        print(format_args!("{}", report.expect("a program does the same again")));
+        let (run, differs) = again(&mut computer, &found.prog, found.prog.seed, &title);
+        if let Some(report) = explain(&run, &self.args.kernel, &path.to_string_lossy()) {
+            print(format_args!("{report}"));
+        }
         match saved {
             Ok(_) => say!("the program is {0}; `gupfuzz minimize {0}` makes it small", name(&path)),
             Err(error) => self.print_unsaved(found, &error),
         }
+        differs.map(|differs| differs.tell(&path)).is_none()
     }
 
     /// A program that has no file shall not be lost.
@@ -221,4 +226,62 @@ fn note_rate(teller: Teller, shared: &Shared) {
     teller.end();
     let programs: u64 = shared.progress.iter().map(|p| p.lock().map_or(0, |p| p.counts.programs)).sum();
     note!("{programs} programs in {seconds:.1} s, {:.0} a second", programs as f64 / seconds.max(0.001));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+    use gupfuzz::fixes::Spec;
+    use gupfuzz::fuzz::Options;
+    use gupfuzz::prog::{Prog, Script, target};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// A folder of a test's own, and the arguments of a search that writes there.
+    fn args(test: &str, kernel: &str) -> (PathBuf, RunArgs) {
+        let folder = std::env::temp_dir().join(format!("gupfuzz-{}-{test}", std::process::id()));
+        let out = folder.to_string_lossy().into_owned();
+        let words = ["gupfuzz", "run", "mm", "--jobs=1", "--kernel", kernel, "--out", &out];
+        let Command::Run(args) = Cli::parse_from(words).command else { unreachable!("it is run") };
+        (folder, args)
+    }
+
+    fn is_saved(path: &Path, prog: &Prog) {
+        let text = fs::read_to_string(path).unwrap();
+        assert_eq!(&Script::parse(&text).unwrap().prog, prog, "{text}");
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    // There is no program that makes the model panic, or it would be mended; so a job panics for want of
+    // a place for its progress, inside of what catches a panic of the model.
+    #[test]
+    fn the_program_of_a_panic_is_saved_and_is_a_bug_of_ours() {
+        let (folder, args) = args("panic", "newest");
+        let (sender, news) = channel();
+        let shared = Shared::default();
+        let campaign = search(&args, 0, u64::MAX, &shared, &sender);
+        let mut search = Search::new(&args).unwrap();
+        search.watch(1, &shared, &news, &|| false);
+        assert!(search.broken && shared.stop.load(Ordering::Relaxed), "the others are to end");
+        let prog = campaign.prog().clone();
+        assert_eq!(search.tell(&[Ended::from(campaign)]).code(), 101);
+        is_saved(&folder.join("panic.prog"), &prog);
+    }
+
+    // No program does that; one that was found on another kernel looks the same.
+    #[test]
+    fn what_does_not_happen_again_is_a_bug_of_ours() {
+        let (folder, args) = args("again", "newest");
+        let kernel: Spec = "v5.12".parse().unwrap();
+        let mut campaign = Campaign::new(target("ttm").unwrap(), &kernel, 0, Options::default());
+        let found = campaign.run(100_000).expect("v5.12 has bugs").clone();
+        let title = found.violation.title();
+        let mut search = Search::new(&args).unwrap();
+        search.wanted = Some(Box::new(found.clone()));
+        assert_eq!(search.tell(&[Ended::from(campaign)]).code(), 101);
+        is_saved(&search.folder.first_path(&title), &found.prog);
+        assert!(!folder.exists());
+    }
 }

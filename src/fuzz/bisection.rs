@@ -22,6 +22,8 @@ pub enum Finding {
     Silent,
     /// It reaches the step limit.
     Cut,
+    /// It does not show it; the search for another interleaving that does was ended early.
+    Unknown,
 }
 
 impl Finding {
@@ -91,19 +93,19 @@ impl Bisection {
     }
 }
 
-/// Runs a program that shows `title` on all releases, and on `base` with every single change.
-pub fn bisect(prog: &Prog, base: &Spec, title: &str) -> Bisection {
-    let row = |kernel: Spec| Row { finding: look(prog, &kernel, title), kernel };
+/// Runs a program that shows `title` on all releases, and on `base` with every single change; `go_on`
+/// is asked before each further interleaving.
+pub fn bisect(prog: &Prog, base: &Spec, title: &str, go_on: &mut dyn FnMut() -> bool) -> Bisection {
+    let mut row = |kernel: Spec| Row { finding: look(prog, &kernel, title, go_on), kernel };
+    let base_row = row(base.clone());
     let releases = RELEASES.iter().map(|release| release.to_string()).chain(["newest".to_owned()]);
+    let releases = releases.map(|name| row(name.parse().expect("a release is a spec"))).collect();
     let changes = FIXES.iter().filter_map(|entry| {
         let kernel = changed(base, entry)?;
         Some(Change { entry, added: kernel.fixes.has(entry.fix), row: row(kernel) })
     });
-    Bisection {
-        base: row(base.clone()),
-        releases: releases.map(|name| row(name.parse().expect("a release is a spec"))).collect(),
-        changes: changes.collect(),
-    }
+    let changes = changes.collect();
+    Bisection { base: base_row, releases, changes }
 }
 
 /// A kernel with a fix added that it does not have, or taken away that it has; `None`: that makes
@@ -119,15 +121,20 @@ fn changed(base: &Spec, entry: &Entry) -> Option<Spec> {
     words.join(" ").parse().ok()
 }
 
-fn look(prog: &Prog, kernel: &Spec, title: &str) -> Finding {
+fn look(prog: &Prog, kernel: &Spec, title: &str, go_on: &mut dyn FnMut() -> bool) -> Finding {
     let mut computer = start_kernel(kernel.fixes);
     let shows = |outcome: &Outcome| outcome.violation().is_some_and(|v| v.title() == title);
     let own = computer.run(prog, prog.seed, Observe::Oracles);
     if shows(&own) {
         return Finding::Shows;
     }
-    if prog.nearby(SEEDS).any(|other| shows(&computer.run(&other, other.seed, Observe::Oracles))) {
-        return Finding::Elsewhere;
+    for other in prog.nearby(SEEDS) {
+        if !go_on() {
+            return Finding::Unknown;
+        }
+        if shows(&computer.run(&other, other.seed, Observe::Oracles)) {
+            return Finding::Elsewhere;
+        }
     }
     match own.verdict {
         Verdict::Silent => Finding::Silent,

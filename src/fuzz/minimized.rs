@@ -50,14 +50,14 @@ impl fmt::Display for Minimized {
 /// `silent` on which it is silent now.  `watch` hears how far it is; it ends early when that
 /// says `false`, with the best program so far.
 ///
-/// `None`: there is no violation.
+/// `None`: there is no violation, or it ended before one was found again.
 pub fn minimize(
     script: &Script,
     kernel: &Spec,
     silent: &[Spec],
     watch: &mut dyn FnMut(Progress<'_>) -> bool,
 ) -> Option<Minimized> {
-    let (prog, title) = shown(script, kernel)?;
+    let (prog, title) = shown(script, kernel, watch)?;
     let is_silent = |spec: &&Spec| start_kernel(spec.fixes).run(&prog, prog.seed, Observe::Oracles).is_silent();
     let silent: Vec<Spec> = silent.iter().filter(is_silent).cloned().collect();
     let mut work = Work {
@@ -78,29 +78,47 @@ pub fn minimize(
             break;
         }
     }
-    let Work { best: prog, title, runs, stopped, .. } = work;
+    let Work { best: prog, title, runs, watch, stopped, .. } = work;
     let mut silent: Vec<String> = silent.iter().map(Spec::to_string).collect();
     if silent.is_empty() && !stopped {
-        silent = bisect(&prog, &kernel, &title).silent().map(|spec| spec.to_string()).collect();
+        let (mut tried, mut on) = (0, true);
+        let go_on = &mut || {
+            tried += 1;
+            on = on && now_and_then(runs + tried, &prog, watch);
+            on
+        };
+        silent = bisect(&prog, &kernel, &title, go_on).silent().map(|spec| spec.to_string()).collect();
     }
     let script = Script { prog, kernel: Some(kernel.to_string()), silent, expect: Some(title), ..Script::default() };
     Some(Minimized { script, runs })
 }
 
+/// Tells how far it is each time that some more interleavings were executed; `false`: it is to end.
+fn now_and_then(runs: u64, best: &Prog, watch: &mut dyn FnMut(Progress<'_>) -> bool) -> bool {
+    !runs.is_multiple_of(64) || watch(Progress { runs, best })
+}
+
 /// The interleaving that shows the expected title, else one that shows any, and its title.
-fn shown(script: &Script, kernel: &Spec) -> Option<(Prog, String)> {
+fn shown(script: &Script, kernel: &Spec, watch: &mut dyn FnMut(Progress<'_>) -> bool) -> Option<(Prog, String)> {
     let mut computer = start_kernel(kernel.fixes);
     let mut title = |prog: &Prog| computer.run(prog, prog.seed, Observe::Oracles).violation().map(|v| v.title());
     let burst = if script.prog.schedule == ScheduleKind::Pos { u32::from(script.prog.burst.max(1)) } else { 1 };
     let seeds = (0..burst).map(|i| single(&script.prog, script.prog.seed.wrapping_add(i)));
     let mut found = seeds.filter_map(|prog| title(&prog).map(|title| (prog, title))).collect::<Vec<_>>().into_iter();
-    let Some(expected) = &script.expect else { return found.next() };
+    let Some(expected) = script.title() else { return found.next() };
     if let Some(found) = found.clone().find(|(_, title)| title == expected) {
         return Some(found);
     }
     // The steps of its runs are those of an older model.
-    let again = script.prog.nearby(SEEDS).find(|prog| title(prog).as_ref() == Some(expected));
-    again.map(|prog| (prog, expected.clone())).or(found.next())
+    for (prog, runs) in script.prog.nearby(SEEDS).zip(1..) {
+        if title(&prog).is_some_and(|title| title == expected) {
+            return Some((prog, expected.into()));
+        }
+        if !now_and_then(runs, &script.prog, watch) {
+            return None;
+        }
+    }
+    found.next()
 }
 
 struct Work<'w> {
@@ -150,9 +168,7 @@ impl Judge for Work<'_> {
             return false;
         }
         self.runs += 1;
-        if self.runs.is_multiple_of(64) {
-            self.stopped = !(self.watch)(Progress { runs: self.runs, best: &self.best });
-        }
+        self.stopped = !now_and_then(self.runs, &self.best, self.watch);
         let outcome = self.computer.run(prog, prog.seed, Observe::Oracles);
         outcome.violation().is_some_and(|v| v.title() == self.title)
             && self.quiet.iter_mut().all(|computer| computer.run(prog, prog.seed, Observe::Oracles).is_silent())

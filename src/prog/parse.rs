@@ -99,6 +99,11 @@ impl Script {
         }
         Ok(parser.script)
     }
+
+    /// The title of the violation that `expect:` names; `silent` and `cut` are none.
+    pub fn title(&self) -> Option<&str> {
+        self.expect.as_deref().filter(|expect| !matches!(*expect, "silent" | "cut"))
+    }
 }
 
 impl Prog {

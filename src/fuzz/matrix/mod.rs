@@ -51,11 +51,12 @@ fn cell_seed(seed: u64, path: &Path, kernel: &Spec) -> u64 {
 }
 
 impl Cell {
-    /// The program of the cell, made small, which is silent on newest if the one found is.
-    pub fn script(&self, kernel: &Spec) -> Option<Script> {
+    /// The program of the cell, made small as long as `go_on` says so, which is silent on newest if the
+    /// one found is.
+    pub fn script(&self, kernel: &Spec, go_on: &mut dyn FnMut() -> bool) -> Option<Script> {
         let Found { violation, prog, .. } = self.found.as_ref()?;
         let script = Script { prog: prog.clone(), expect: Some(violation.title()), ..Script::default() };
-        Some(minimize(&script, kernel, &[Spec::default()], &mut |_| true)?.script)
+        Some(minimize(&script, kernel, &[Spec::default()], &mut |_| go_on())?.script)
     }
 }
 
@@ -131,7 +132,7 @@ mod tests {
         let found = |cell: &Cell| cell.found.as_ref().map(|found| (found.violation.title(), found.prog.clone()));
         assert!(found(&alone).is_some() && slices > 0);
         assert_eq!((found(&alone), alone.programs), (found(&again), again.programs));
-        let script = alone.script(&kernel).unwrap();
+        let script = alone.script(&kernel, &mut || true).unwrap();
         assert_eq!(script.expect, found(&alone).map(|found| found.0));
         let part = cell(path, &"newest".parse().unwrap(), 3, 20_000, &mut || false);
         assert!(part.interrupted && part.programs == SLICE);
