@@ -99,25 +99,19 @@ struct Running {
 }
 
 impl Space {
-    const NEW: Space = Space {
-        plain: 0,
-        unstable: 0,
-        known: 0,
-        pinned: 0,
-        pages: [Page::NEW; TASK_SIZE],
-        used: false,
-        dontfork: false,
-        fork: Fork::NEW,
-    };
+    fn new() -> Space {
+        let (plain, unstable, known, pinned) = (0, 0, 0, 0);
+        let pages = std::array::from_fn(|_| Page::NEW);
+        Space { plain, unstable, known, pinned, pages, used: false, dontfork: false, fork: Fork::NEW }
+    }
 
     /// Nobody's any more: the next process must not inherit from this one, nor a run from the one before.
     fn clear(&mut self) {
-        if self.used {
-            *self = Space::NEW;
-        } else {
-            (self.plain, self.unstable, self.known, self.pinned) = (0, 0, 0, 0);
-            (self.dontfork, self.fork.running) = (false, false);
+        if std::mem::take(&mut self.used) {
+            self.pages.fill(Page::NEW);
         }
+        (self.plain, self.unstable, self.known, self.pinned) = (0, 0, 0, 0);
+        (self.dontfork, self.fork.running) = (false, false);
     }
 
     fn page(&mut self, va: u8) -> &mut Page {
@@ -139,7 +133,8 @@ pub(super) struct PageOwner {
 impl Default for PageOwner {
     fn default() -> PageOwner {
         let doing = std::array::from_fn(|nr| Doing::of(nr as u8));
-        PageOwner { doing, spaces: [Space::NEW; NR_MMS], running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
+        let spaces = std::array::from_fn(|_| Space::new());
+        PageOwner { doing, spaces, running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
     }
 }
 
