@@ -104,7 +104,7 @@ async fn hpage_collapse_scan_pmd(k: &Kernel, vma: &Vma, p: PmdPtr, table: u8) ->
         if pte.none() {
             continue;
         }
-        let pfn = if pte.present() { vm_normal_page(k, vma, pte) } else { None };
+        let pfn = if pte.present() { vm_normal_page(k, vma, va, pte) } else { None };
         writable |= pte.write();
         suitable = match pfn {
             Some(pfn) => is_refcount_suitable(k, k.compound_head(pfn)).await,
@@ -182,7 +182,7 @@ async fn __collapse_huge_page_isolate(
         if pte.none() {
             continue;
         }
-        let pfn = if pte.present() { vm_normal_page(k, vma, pte) } else { None };
+        let pfn = if pte.present() { vm_normal_page(k, vma, va, pte) } else { None };
         let head = k.compound_head(pfn.ok_or(Errno::EAGAIN)?);
         writable |= pte.write();
         if isolated.heads().contains(&head) {

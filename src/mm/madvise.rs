@@ -113,7 +113,7 @@ async fn madvise_cold_or_pageout_pte_range(k: &Kernel, vma: &Vma, table: u8, ran
     for va in range {
         let p = PtePtr::of(k, table, va);
         let pte = ptep_get(k, p);
-        let normal = pte.present().then(|| vm_normal_page(k, vma, pte)).flatten();
+        let normal = pte.present().then(|| vm_normal_page(k, vma, va, pte)).flatten();
         // Huge pages would have to be split.
         let Some(pfn) = normal.filter(|&pfn| !k.page_head(k.compound_head(pfn))) else {
             continue;

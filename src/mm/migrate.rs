@@ -70,7 +70,7 @@ async fn isolate_page(k: &Kernel, vma: &Vma, va: u8) -> Result<PageRef, Errno> {
     spin_lock(k, ptl(table)).await;
     let p = PtePtr::of(k, table, va);
     let pte = ptep_get(k, p);
-    let ret = match vm_normal_page(k, vma, pte).filter(|_| pte.present()) {
+    let ret = match vm_normal_page(k, vma, va, pte).filter(|_| pte.present()) {
         Some(pfn) if folio_isolate_lru(k, pfn, true).await => Ok(PageRef { pfn, gen_: pte_gen(k, p) }),
         Some(_) => Err(Errno::EBUSY),
         None => Err(Errno::ENOENT),

@@ -125,7 +125,7 @@ async fn migrate_vma_collect_pmd(k: &Kernel, vma: &Vma, table: u8, range: Range<
 /// Makes a migration entry of one entry, if its page can be had.
 async fn collect_pte(k: &Kernel, vma: &Vma, p: PtePtr, va: u8, list: &mut Isolated) -> bool {
     let pte = ptep_get(k, p);
-    let normal = pte.present().then(|| vm_normal_page(k, vma, pte)).flatten();
+    let normal = pte.present().then(|| vm_normal_page(k, vma, va, pte)).flatten();
     let small = |pfn| k.compound_head(pfn) == pfn && !k.page_head(pfn);
     let Some(pfn) = normal.filter(|&pfn| small(pfn) && k.folio_test_anon(pfn)) else {
         return false;

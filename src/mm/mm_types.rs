@@ -121,7 +121,7 @@ pub(crate) struct Vma {
     /// vm_file->f_mapping, or [`NO_MAPPING`].
     pub(crate) mapping: u8,
     /// Page of the mapping that `start` shows; for TTM of the device's address space; of anonymous
-    /// memory the page it began its life as.
+    /// memory the page it began its life as; of private page frames the first one's number.
     pub(crate) pgoff: u8,
     /// May hold anonymous pages: vma->anon_vma is set.
     pub(crate) anon_vma: bool,

@@ -123,7 +123,7 @@ async fn follow_page_pte(
     }
     // Device memory is no normal page while its entries have the devmap bit.
     let dax = pte.devmap() && get_dev_pagemap(pte.pfn());
-    if !dax && vm_normal_page(k, vma, pte).is_none() {
+    if !dax && vm_normal_page(k, vma, va, pte).is_none() {
         spin_unlock(k, ptl(table));
         return Err(Errno::EEXIST); // to v5.17 -EFAULT for FOLL_GET
     }

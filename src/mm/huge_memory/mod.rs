@@ -220,7 +220,7 @@ pub(crate) async fn zap_huge_pmd(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, p: 
         let pmd = pmdp_huge_get_and_clear(k, p).await;
         tlb.range(p.base(), p.base() + HPAGE_PMD_NR as u8);
         if !vma.is_special_huge()
-            && let Some(head) = vm_normal_page_pmd(k, vma, pmd)
+            && let Some(head) = vm_normal_page_pmd(k, vma, p.base(), pmd)
         {
             if k.folio_test_anon(head) {
                 folio_remove_rmap_pmd(k, head).await;

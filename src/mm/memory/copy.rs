@@ -118,7 +118,7 @@ async fn copy_pte(k: &Kernel, dst: &Vma, src: &Vma, at: (u8, u8, u8), prealloc: 
         copy_nonpresent_pte(k, dst, src, dst_p, src_p).await;
         return true;
     }
-    if let Some(pfn) = vm_normal_page(k, src, pte) {
+    if let Some(pfn) = vm_normal_page(k, src, va, pte) {
         if page_needs_cow_for_dma(k, src, pfn).await {
             return copy_present_page(k, dst, src, va, dst_p, src_p, prealloc).await;
         }

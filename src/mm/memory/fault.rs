@@ -210,7 +210,7 @@ pub(super) async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> Vm
     if vma_needs_dirty_tracking(k, vma) {
         return wp_page_shared(k, vma, vmf, p, orig).await;
     }
-    let page = vm_normal_page(k, vma, orig);
+    let page = vm_normal_page(k, vma, vmf.va, orig);
     let reuse = match page {
         _ if vma.flags.contains(VmFlags::SHARED) => Some(true),
         None => Some(false),

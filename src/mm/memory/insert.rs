@@ -143,15 +143,22 @@ pub(crate) async fn vm_insert_page(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, writ
 
 /// Maps `nr` frames from `pfn` at `va` of a new VM_PFNMAP area; mmap_lock is held for writing.
 ///
+/// Of a private writable one `pgoff` becomes the first frame's number: it tells frames from copies where
+/// entries have no special bit.
+///
 /// # Errors
-/// -EINVAL for a private writable mapping, -ENOMEM.
-pub(crate) async fn remap_pfn_range(k: &Kernel, vma: &Vma, va: u8, pfn: Pfn, nr: u8) -> Result<(), Errno> {
+/// -EINVAL for a part of a private writable mapping, -ENOMEM.
+pub(crate) async fn remap_pfn_range(k: &Kernel, vma: &mut Vma, va: u8, pfn: Pfn, nr: u8) -> Result<(), Errno> {
     enter!(k);
-    if vma.flags.is_cow() {
-        return Err(Errno::EINVAL);
+    let cow = vma.flags.is_cow();
+    if cow {
+        if (va, va + nr) != (vma.start, vma.end) {
+            return Err(Errno::EINVAL);
+        }
+        vma.pgoff = pfn.0;
     }
     for i in 0..nr {
-        let write = vma.flags.contains(VmFlags::WRITE);
+        let write = vma.flags.contains(VmFlags::WRITE) && !cow;
         let pfn = PfnT { pfn: pfn.add(i as usize), dev: false, map: false };
         if insert_pfn(k, vma, va + i, pfn, write).await == VmFault::Oom {
             return Err(Errno::ENOMEM);

@@ -24,7 +24,7 @@ use crate::trace::{Event, Pfn};
 ///
 /// With a special bit the bit decides; without, the kind of area does: see the table in
 /// Linux' mm/memory.c above vm_normal_page().
-pub(crate) fn vm_normal_page(k: &Kernel, vma: &Vma, pte: Pte) -> Option<Pfn> {
+pub(crate) fn vm_normal_page(k: &Kernel, vma: &Vma, va: u8, pte: Pte) -> Option<Pfn> {
     let pfn = pte.pfn();
     if k.fixed(Fix::PteSpecial) {
         if !pte.special() {
@@ -35,26 +35,25 @@ pub(crate) fn vm_normal_page(k: &Kernel, vma: &Vma, pte: Pte) -> Option<Pfn> {
         }
         return None;
     }
-    normal_page_by_area(vma, pte)
+    normal_page_by_area(vma, va, pte)
 }
 
 /// As [`vm_normal_page`], for a pmd leaf.  Until [`Fix::PmdSpecial`] there is no bit to look at.
-pub(crate) fn vm_normal_page_pmd(k: &Kernel, vma: &Vma, pmd: Pte) -> Option<Pfn> {
+pub(crate) fn vm_normal_page_pmd(k: &Kernel, vma: &Vma, va: u8, pmd: Pte) -> Option<Pfn> {
     if pmd.special() && k.fixed(Fix::PmdSpecial) {
         return None;
     }
-    normal_page_by_area(vma, pmd)
+    normal_page_by_area(vma, va, pmd)
 }
 
-fn normal_page_by_area(vma: &Vma, entry: Pte) -> Option<Pfn> {
+fn normal_page_by_area(vma: &Vma, va: u8, entry: Pte) -> Option<Pfn> {
     let pfn = entry.pfn();
     if entry.devmap() || !pfn.valid() {
         return None;
     }
     if vma.flags.contains(VmFlags::PFNMAP) {
-        // A private copy in a pfn mapping is told by its pfn; drivers map in no order here, so
-        // that only a copy can be in an area that may be copied.
-        return (vma.flags.is_cow() && entry.write()).then_some(pfn);
+        // remap_pfn_range() left the order in which it mapped; what is out of it is a private copy.
+        return (vma.flags.is_cow() && pfn.0 != vma.pgoff_of(va)).then_some(pfn);
     }
     Some(pfn)
 }

@@ -69,13 +69,13 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, ra
             if !pte.present() && !pte.none() {
                 zap_nonpresent_pte(k, vma, p, pte, details).await;
             }
-            if !pte.present() || !should_zap_page(k, vma, pte, details) {
+            if !pte.present() || !should_zap_page(k, vma, va - 1, pte, details) {
                 continue;
             }
             let gen_ = pte_gen(k, p);
             let pte = ptep_get_and_clear(k, p).await;
             tlb.range(va - 1, va);
-            let Some(pfn) = vm_normal_page(k, vma, pte) else {
+            let Some(pfn) = vm_normal_page(k, vma, va - 1, pte) else {
                 continue; // a pfn mapping: nobody holds a reference
             };
             let mut delay_rmap = false;
@@ -127,8 +127,8 @@ async fn zap_nonpresent_pte(k: &Kernel, vma: &Vma, p: PtePtr, pte: Pte, details:
 }
 
 /// Page frames and pages of files always, private copies if the caller wants them too.
-fn should_zap_page(k: &Kernel, vma: &Vma, pte: Pte, details: Zap) -> bool {
-    details.even_cows || vm_normal_page(k, vma, pte).is_none_or(|pfn| !k.folio_test_anon(pfn))
+fn should_zap_page(k: &Kernel, vma: &Vma, va: u8, pte: Pte, details: Zap) -> bool {
+    details.even_cows || vm_normal_page(k, vma, va, pte).is_none_or(|pfn| !k.folio_test_anon(pfn))
 }
 
 /// What to leave alone.  Linux: struct zap_details.
