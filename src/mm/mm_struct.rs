@@ -26,6 +26,8 @@ pub(crate) struct Mm {
     users: Cell<u8>,
     /// mm_count, as far as it is 0 or not: somebody still takes it down; listeners are counted apart.
     alive: Cell<bool>,
+    /// Somebody ran in it since boot: if not, it is as it was then.
+    pub(super) used: Cell<bool>,
     /// Sorted by start.
     vmas: RefCell<Vec<Vma>>,
     pub(super) pmds: Pmds,
@@ -47,7 +49,8 @@ pub(crate) struct Mm {
 
 /// At boot: one address space, of which every user task is a thread.
 pub(super) fn init_mm(k: &Kernel) {
-    for mm in &k.mms {
+    k.mms[0].used.set(true);
+    for mm in k.mms.iter().filter(|mm| mm.used.take()) {
         mm.users.set(0);
         mm.alive.set(false);
         mm.vmas.borrow_mut().clear();
@@ -61,6 +64,7 @@ pub(super) fn init_mm(k: &Kernel) {
         mm.descent.set(0);
         mm.subscriptions.reset();
     }
+    k.mms[0].used.set(true);
     k.mms[0].users.set(NR_USER_TASKS as u8);
     k.mms[0].alive.set(true);
 }
@@ -96,6 +100,7 @@ impl Kernel {
         let own = || (0..NR_MMS as u8).find(|family| !taken(family)).expect("no more families than address spaces");
         let (family, descent) = parent.map_or_else(|| (own(), 0), |p| (self.anon_vma(p), self.mm(p).descent.get() + 1));
         let new = &self.mms[mm];
+        new.used.set(true);
         new.users.set(1);
         new.alive.set(true);
         new.has_pinned.set(false);

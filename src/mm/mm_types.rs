@@ -154,10 +154,18 @@ impl Vma {
 #[derive(Default)]
 pub(crate) struct Mapping {
     pages: [Cell<Option<PageRef>>; FILE_PAGES],
+    nrpages: Cell<u8>,
     /// i_size in pages.
     size: Cell<u8>,
     /// What a file system does.
     a_ops: OnceCell<Rc<dyn AddressSpaceOperations>>,
+}
+
+impl Mapping {
+    fn set(&self, pgoff: u8, page: Option<PageRef>) {
+        let old = self.pages[pgoff as usize].replace(page);
+        self.nrpages.set(self.nrpages.get() + u8::from(page.is_some()) - u8::from(old.is_some()));
+    }
 }
 
 /// Memory, on top of the machine.
@@ -212,7 +220,9 @@ impl Kernel {
             mm.set(if task < NR_USER_TASKS { 0 } else { u8::MAX });
         }
         for mapping in &self.mappings {
-            mapping.pages.iter().for_each(|p| p.set(None));
+            if mapping.nrpages.take() > 0 {
+                mapping.pages.iter().for_each(|p| p.set(None));
+            }
             mapping.size.set(FILE_PAGES as u8);
         }
     }
@@ -258,18 +268,20 @@ impl Kernel {
     /// xa_store(), xa_erase().
     pub(crate) fn xa_store(&self, mapping: u8, pgoff: u8, page: Option<PageRef>) {
         self.assert_held(i_pages(mapping));
-        self.mappings[mapping as usize].pages[pgoff as usize].set(page);
+        self.mappings[mapping as usize].set(pgoff, page);
     }
 
     /// Puts a page into a mapping, as an oracle's test needs it.
     #[cfg(test)]
     pub(crate) fn poke_mapping(&self, mapping: u8, pgoff: u8, page: PageRef) {
-        self.mappings[mapping as usize].pages[pgoff as usize].set(Some(page));
+        self.mappings[mapping as usize].set(pgoff, Some(page));
     }
 
     /// The pages of a mapping, when all is quiet.
     pub(crate) fn peek_mapping(&self, mapping: u8) -> impl Iterator<Item = PageRef> {
-        self.mappings[mapping as usize].pages.iter().filter_map(Cell::get)
+        let Mapping { pages, nrpages, .. } = &self.mappings[mapping as usize];
+        let pages = if nrpages.get() > 0 { &pages[..] } else { &[] };
+        pages.iter().filter_map(Cell::get)
     }
 }
 

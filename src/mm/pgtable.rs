@@ -41,11 +41,12 @@ pub(crate) struct PgTable {
 
 /// At boot: no entries, all tables unused.
 pub(crate) fn pgtable_cache_init(k: &Kernel) {
-    for mm in 0..NR_MMS as u8 {
-        k.mm(mm).pmds.entries.iter().for_each(|p| p.set(Pte::NONE));
-        k.mm(mm).pmds.deposited.iter().for_each(|d| d.set(0));
+    for mm in k.mms.iter().filter(|mm| mm.used.get()) {
+        mm.pmds.entries.iter().for_each(|p| p.set(Pte::NONE));
+        mm.pmds.deposited.iter().for_each(|d| d.set(0));
     }
-    for table in &k.tables {
+    // They are taken lowest first: behind the first that never was, none was.
+    for table in k.tables.iter().take_while(|table| table.live.get() || table.gen_.get() > 0) {
         table.live.set(false);
         table.gen_.set(0);
         table.entries.iter().for_each(|p| p.set(Pte::NONE));

@@ -9,7 +9,7 @@
 //! Must leave alone: pages in a TTM pool, the dax device's own memory, pages of files, which outlive
 //! their readers.
 
-use super::{Findings, Oracle, Violation, block};
+use super::{Findings, Oracle, Violation, block, frames};
 use crate::kernel::NR_MAPPINGS;
 use crate::limits::{NR_FRAMES, NR_HANDLES, NR_TABLES};
 use crate::mm::pgtable::peek_table;
@@ -21,13 +21,24 @@ pub(super) struct Kmemleak {
     tables: [Option<Record>; NR_TABLES],
     /// Buffer objects, then dma-bufs: their first reference.
     objects: [Option<Record>; NR_OBJECTS],
-    /// Those that have references, one bit each.
+    /// Frames that were allocated at all, tables that are in use, objects that have references, one bit each.
+    allocated: u64,
+    used: u64,
     live: u32,
 }
 
+const _: () = assert!(NR_TABLES <= 64);
+
 impl Default for Kmemleak {
     fn default() -> Kmemleak {
-        Kmemleak { frames: [None; NR_FRAMES], tables: [None; NR_TABLES], objects: [None; NR_OBJECTS], live: 0 }
+        Kmemleak {
+            frames: [None; NR_FRAMES],
+            tables: [None; NR_TABLES],
+            objects: [None; NR_OBJECTS],
+            allocated: 0,
+            used: 0,
+            live: 0,
+        }
     }
 }
 
@@ -37,8 +48,7 @@ const _: () = assert!(Kref::Bo as usize == 0 && Kref::DmaBuf as usize == 1);
 
 impl Oracle for Kmemleak {
     fn reset(&mut self) {
-        // Records of frames and tables are looked at only if these are in use, so after an event.
-        self.live = 0;
+        (self.allocated, self.used, self.live) = (0, 0, 0);
     }
 
     #[inline(always)]
@@ -48,8 +58,15 @@ impl Oracle for Kmemleak {
                 for frame in self.frames.iter_mut().skip(pfn.index()).take(1 << order) {
                     *frame = Some(*r);
                 }
+                self.allocated |= block(pfn, 1 << order);
             }
-            Event::Table { table, live: true, .. } => self.tables[table as usize] = Some(*r),
+            Event::Table { table, live, .. } => {
+                self.used &= !(1 << table);
+                if live {
+                    self.used |= 1 << table;
+                    self.tables[table as usize] = Some(*r);
+                }
+            }
             Event::Kref { kind, slot, count } => {
                 let i = usize::from(kind) * NR_HANDLES + usize::from(slot);
                 let bit = u32::from(i < NR_OBJECTS).wrapping_shl(i as u32);
@@ -73,9 +90,9 @@ impl Oracle for Kmemleak {
                 found.add(Violation::new("kmemleak", "memory-leak", r, message));
             }
         }
-        for (table, r) in self.tables.iter().enumerate() {
+        for table in frames(self.used).map(Pfn::index) {
             if peek_table(k, table as u8)
-                && let Some(r) = r
+                && let Some(r) = &self.tables[table]
             {
                 let message = format!("all is closed and page table {table} is in use");
                 found.add(Violation::new("kmemleak", "memory-leak", r, message));
@@ -83,18 +100,18 @@ impl Oracle for Kmemleak {
         }
         let slots = k.swap.peek_used();
         if slots > 0 {
-            let r = self.frames.iter().flatten().next_back().expect("a slot is of a page");
+            let last = frames(self.allocated).last().and_then(|pfn| self.frames[pfn.index()].as_ref());
+            let r = last.expect("a slot is of a page");
             let message = format!("all is closed and {slots} slots of the swap device are in use");
             found.add(Violation::new("kmemleak", "memory-leak", r, message));
         }
         let cached = page_cache(k);
-        for (pfn, r) in self.frames.iter().enumerate() {
-            let pfn = Pfn(pfn as u8);
+        for pfn in frames(self.allocated) {
             let Page { owner, gen_, .. } = k.peek_page(pfn);
             if !owner.is_free()
                 && owner != Owner::Dev
                 && cached & block(pfn, 1) == 0
-                && let Some(r) = r
+                && let Some(r) = &self.frames[pfn.index()]
             {
                 let message = format!("all is closed and pfn {pfn} was not freed");
                 found.add(Violation::new("kmemleak", "memory-leak", r, message).frame(pfn, gen_, gen_));
