@@ -28,7 +28,8 @@ impl Ears {
 }
 
 impl Ears {
-    fn hear(&mut self, record: &Record) -> bool {
+    #[inline]
+    fn hear(&mut self, record: &Record) {
         if record.event.is_locking() {
             self.oracles.locking(record);
         } else {
@@ -38,13 +39,12 @@ impl Ears {
         if self.digests {
             self.digest = with(self.digest, record);
         }
-        self.oracles.found()
     }
 }
 
 impl Listener for Rc<RefCell<Ears>> {
-    fn event(&self, record: &Record) -> bool {
-        self.borrow_mut().hear(record)
+    fn event(&self, record: &Record) {
+        self.borrow_mut().hear(record);
     }
 }
 

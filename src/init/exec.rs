@@ -12,6 +12,7 @@ use crate::oracles::StateMap;
 use crate::prog::Rec;
 use crate::trace::{Event, Site, obj};
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -103,7 +104,7 @@ impl Exec<'_, '_> {
                 // Entering the kernel is a step: what a call does first, looking a handle up, say,
                 // is ordered by the schedule like everything else.
                 let touch = Touch::write(obj::counter(obj::CALLS_BEGUN));
-                self.sys.announce(Site::here(), &[touch, Touch::NONE, Touch::NONE], Wait::Ready);
+                self.sys.announce(Site::here(), [touch, Touch::NONE, Touch::NONE], Wait::Ready);
             }
             Now::Ends(last) => {
                 self.sys.begin_call(t, u8::MAX, 0);
@@ -116,7 +117,7 @@ impl Exec<'_, '_> {
     /// The run is over as soon as an oracle fires.
     #[inline]
     fn listen(&mut self) {
-        if self.sys.trace.is_over() && self.over.is_none() {
+        if self.ears.borrow().oracles.found() && self.over.is_none() {
             self.over = Some(Over::Found);
         }
     }
@@ -132,8 +133,10 @@ impl Exec<'_, '_> {
             self.sys.emit_at(site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
         }
         self.poll(t);
-        if self.observe != Observe::Bare && StateMap::watches(&touch) {
-            self.states.note(self.sys, &touch, site, depth);
+        if self.observe != Observe::Bare {
+            for touch in touch.iter().filter(|touch| StateMap::watches(**touch)) {
+                self.states.note(self.sys, *touch, site, depth);
+            }
         }
         if active != 1 << t {
             sched.taken(self.sys, t, &touch, active);
@@ -168,11 +171,12 @@ impl Exec<'_, '_> {
         tasks(KERNEL_TASKS).filter(|&t| !at_rest(t)).fold(0, |set, t| set | 1 << t)
     }
 
-    /// Lets tasks that wait for a call have those up to record `limit`.
-    fn allow(&mut self, set: u16, limit: usize) {
+    /// Lets tasks that wait for a call have those of some records; they have had all before.
+    fn allow(&mut self, set: u16, records: Range<usize>) {
         for t in tasks(set) {
-            self.users[t as usize].limit = limit;
-            if self.sys.waits_for(t) == Wait::NextCall && self.over.is_none() {
+            let waits = self.sys.waits_for(t) == Wait::NextCall;
+            self.users[t as usize].allow(&records, waits);
+            if waits && self.over.is_none() {
                 self.sys.set_current(t);
                 self.poll(t);
             }
@@ -207,11 +211,11 @@ impl Exec<'_, '_> {
             };
             if !call.concurrent {
                 *next += 1;
-                self.allow(1 << call.task, *next);
+                self.allow(1 << call.task, *next - 1..*next);
                 self.round_of_one(call.task);
                 continue;
             }
-            let mut set = 0;
+            let (first, mut set) = (*next, 0);
             while let Some(record) = records.get(*next) {
                 match record {
                     Rec::Call(call) if !call.concurrent => break,
@@ -220,7 +224,7 @@ impl Exec<'_, '_> {
                 }
                 *next += 1;
             }
-            self.allow(set, *next);
+            self.allow(set, first..*next);
             return true;
         }
         false
@@ -281,7 +285,7 @@ impl Exec<'_, '_> {
             match *record {
                 Rec::Call(call) => {
                     let suspended = self.sys.waits_for(call.task) != Wait::NextCall;
-                    self.allow(1 << call.task, i + 1);
+                    self.allow(1 << call.task, i..i + 1);
                     if !suspended {
                         self.advance(call.task, call.steps);
                     }

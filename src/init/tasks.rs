@@ -12,6 +12,7 @@ use crate::mm::pgtable::pte_free;
 use crate::prog::{Call, Prog, Rec};
 use crate::ttm::sched_main::gpu_main;
 use crate::ttm::ttm_device_delayed_work;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -43,12 +44,20 @@ pub(super) enum Now<'p> {
 pub(super) struct User<'p> {
     /// The next record it looks at, and where it has to stop for now.
     next: usize,
-    pub(super) limit: usize,
+    limit: usize,
     pub(super) last: Option<Last>,
     pub(super) now: Now<'p>,
 }
 
 impl<'p> User<'p> {
+    /// It may look at some more records; if it waits for a call it has looked at all before them.
+    pub(super) fn allow(&mut self, records: &Range<usize>, waits: bool) {
+        if waits {
+            self.next = records.start;
+        }
+        self.limit = records.end;
+    }
+
     /// The call that task `t` makes next.
     pub(super) fn take(&mut self, t: TaskId, records: &'p [Rec]) -> Now<'p> {
         while self.next < self.limit {
@@ -72,7 +81,7 @@ pub(super) fn load_overrides(sys: &System, prog: &Prog) {
         match *record {
             Rec::Call(_) => call = i as u8,
             Rec::Override { n, priority } => {
-                sys.overrides.borrow_mut().push(crate::kernel::Override { call, n, priority });
+                sys.add_override(crate::kernel::Override { call, n, priority });
             }
             _ => {}
         }

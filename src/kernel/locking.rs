@@ -17,7 +17,7 @@ use std::future::Future;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LockState {
     /// The writer's task number plus one, or 0.
-    writer: u8,
+    writer: u16,
     /// One bit a reading task.
     readers: u16,
 }
@@ -146,7 +146,7 @@ impl Machine {
         if read {
             state.readers |= 1 << task;
         } else {
-            state.writer = task + 1;
+            state.writer = u16::from(task) + 1;
         }
         self.set_lock(l.0, state);
         self.emit_at(site, Event::LockAcquired { lock: l.0, read, try_ });
@@ -159,7 +159,7 @@ impl Machine {
             assert!(state.readers >> task & 1 != 0, "task {task} releases {l:?}, which it does not hold for reading");
             state.readers &= !(1 << task);
         } else {
-            assert!(state.writer == task + 1, "task {task} releases {l:?}, which it does not hold");
+            assert!(state.writer == u16::from(task) + 1, "task {task} releases {l:?}, which it does not hold");
             state.writer = 0;
         }
         self.also.add(obj::lock(l.0));
@@ -170,7 +170,7 @@ impl Machine {
     /// The current task holds the lock, for reading or writing.
     pub(crate) fn holds(&self, l: Lock) -> bool {
         let state = self.locks[l.0 as usize].get();
-        state.writer == self.current() + 1 || state.readers >> self.current() & 1 != 0
+        state.writer == u16::from(self.current()) + 1 || state.readers >> self.current() & 1 != 0
     }
 
     /// Accessors of lock-protected state say which lock, in every build.
@@ -182,51 +182,28 @@ impl Machine {
     /// As [`Machine::assert_held`], for writing.
     #[track_caller]
     pub(crate) fn assert_held_write(&self, l: Lock) {
-        let writes = self.locks[l.0 as usize].get().writer == self.current() + 1;
+        let writes = self.locks[l.0 as usize].get().writer == u16::from(self.current()) + 1;
         assert!(writes, "{} is not held for writing by task {}", lock_name(lock_class(l.0).0), self.current());
     }
 }
 
-#[track_caller]
-fn acquire(k: &Machine, l: Lock, read: bool) -> impl Future<Output = ()> {
-    let site = Site::here();
-    Acquire { k, l, read, site, nest: false, armed: false }
-}
-
 /// A blocking acquire: lockdep hears of it at the latest when it blocks.
-struct Acquire<'k> {
-    k: &'k Machine,
-    l: Lock,
-    read: bool,
-    site: Site,
-    nest: bool,
-    armed: bool,
-}
-
-impl Future for Acquire<'_> {
-    type Output = ();
-
-    #[inline]
-    fn poll(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        let Acquire { k, l, read, site, nest, armed } = *self;
-        if !armed {
-            self.armed = true;
-            if !nest && !k.locks[l.0 as usize].get().free_for(read) {
-                k.emit_at(site, Event::LockContended { lock: l.0, read });
-            }
-            let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
-            k.announce(site, &[touch, Touch::default(), Touch::default()], Wait::Lock { lock: l.0, read, nest });
-            return std::task::Poll::Pending;
-        }
-        k.take(site, l, read, nest);
-        std::task::Poll::Ready(())
+#[track_caller]
+#[inline]
+fn acquire(k: &Machine, l: Lock, read: bool, nest: bool) -> impl Future<Output = ()> {
+    let site = Site::here();
+    if !nest && !k.locks[l.0 as usize].get().free_for(read) {
+        k.emit_at(site, Event::LockContended { lock: l.0, read });
     }
+    let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
+    let wait = Wait::Lock { lock: l.0, read, nest };
+    k.step_on([touch, Touch::default(), Touch::default()], wait, move || k.take(site, l, read, nest))
 }
 
 /// Takes a spinlock.
 #[track_caller]
 pub(crate) fn spin_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
-    acquire(k, l, false)
+    acquire(k, l, false, false)
 }
 
 /// Releases a spinlock.
@@ -238,7 +215,7 @@ pub(crate) fn spin_unlock(k: &Machine, l: Lock) {
 /// Takes a mutex, a ww_mutex or the bit of a page.
 #[track_caller]
 pub(crate) fn mutex_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
-    acquire(k, l, false)
+    acquire(k, l, false, false)
 }
 
 /// Releases a mutex, a ww_mutex or the bit of a page.
@@ -263,7 +240,7 @@ pub(crate) fn trylock(k: &Machine, l: Lock) -> impl Future<Output = bool> {
 /// Takes a read-write semaphore for reading.
 #[track_caller]
 pub(crate) fn down_read(k: &Machine, l: Lock) -> impl Future<Output = ()> {
-    acquire(k, l, true)
+    acquire(k, l, true, false)
 }
 
 /// Releases a read-write semaphore held for reading.
@@ -275,15 +252,14 @@ pub(crate) fn up_read(k: &Machine, l: Lock) {
 /// Takes a read-write semaphore for writing.
 #[track_caller]
 pub(crate) fn down_write(k: &Machine, l: Lock) -> impl Future<Output = ()> {
-    acquire(k, l, false)
+    acquire(k, l, false, false)
 }
 
 /// As [`down_write`], of several of one class in an order that the caller knows to be safe: lockdep
 /// does not look.
 #[track_caller]
 pub(crate) fn down_write_nest_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
-    let site = Site::here();
-    Acquire { k, l, read: false, site, nest: true, armed: false }
+    acquire(k, l, false, true)
 }
 
 /// Releases a read-write semaphore held for writing.

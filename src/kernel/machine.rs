@@ -48,7 +48,9 @@ pub struct Machine {
     pub(super) current: Cell<TaskId>,
     steps: Cell<u32>,
     pub(super) draw: Cell<Draw>,
-    pub(crate) overrides: RefCell<Vec<Override>>,
+    overrides: RefCell<Vec<Override>>,
+    /// There are any: few programs have some.
+    overridden: Cell<bool>,
     pub(super) tasks: [Task; NR_TASKS],
     pub(super) cpus: [Cpu; NR_TASKS],
     pub(super) locks: [Cell<LockState>; NR_LOCKS],
@@ -76,6 +78,7 @@ impl Machine {
             steps: Cell::new(0),
             draw: Cell::new(Draw::None),
             overrides: RefCell::default(),
+            overridden: Cell::new(false),
             tasks: std::array::from_fn(|_| Task {
                 touch: Cell::default(),
                 site: Cell::new(Func::IDLE.site()),
@@ -115,7 +118,9 @@ impl Machine {
         self.sets.set(Sets::default());
         self.signatures.iter().for_each(|s| s.set(0));
         self.draw.set(draw);
-        self.overrides.borrow_mut().clear();
+        if self.overridden.take() {
+            self.overrides.borrow_mut().clear();
+        }
         for task in &self.tasks {
             task.touch.set(Default::default());
             task.wait.set(Wait::NextCall);
@@ -139,6 +144,22 @@ impl Machine {
         self.rcu.reset();
         self.requests.reset();
         self.fail_nth.iter().for_each(|n| n.set(0));
+    }
+
+    /// An `override` record is in force from here on.
+    pub(crate) fn add_override(&self, o: Override) {
+        self.overridden.set(true);
+        self.overrides.borrow_mut().push(o);
+    }
+
+    /// What an `override` record says that the n-th access of a task draws.
+    #[inline]
+    pub(super) fn overriding(&self, t: &Task, n: u16) -> Option<u32> {
+        if !self.overridden.get() {
+            return None;
+        }
+        let overrides = self.overrides.borrow();
+        overrides.iter().find(|o| o.call == t.call.get() && u16::from(o.n) == n).map(|o| o.priority)
     }
 
     /// Whether a fix is in force.

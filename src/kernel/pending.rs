@@ -126,34 +126,58 @@ impl Machine {
     }
 
     /// The only door through which a step is announced.
-    pub(crate) fn announce(&self, site: Site, touch: &[Touch; 3], wait: Wait) {
+    #[inline]
+    pub(crate) fn announce(&self, site: Site, touch: [Touch; 3], wait: Wait) {
+        match wait {
+            Wait::Ready => self.announce_ready(site, touch),
+            _ => self.announce_wait(site, touch, wait),
+        }
+    }
+
+    #[inline(never)]
+    fn announce_ready(&self, site: Site, touch: [Touch; 3]) {
         let task = self.current.get();
-        let t = &self.tasks[task as usize];
-        t.site.set(site);
-        t.touch.set(*touch);
-        t.n.set(t.n.get() + 1);
-        self.signatures[task as usize].set(Touch::signature(touch));
-        self.priorities[task as usize].set(None);
-        let was = t.wait.replace(wait);
-        if wait != Wait::Ready {
-            self.announce_wait(task, wait);
-        } else if was != Wait::Ready {
+        if self.set_pending(task, site, touch, Wait::Ready) != Wait::Ready {
             self.sets.set(Sets(self.sets.get().without(task).0 | READY << task));
         }
     }
 
     #[inline(never)]
-    fn announce_wait(&self, task: TaskId, wait: Wait) {
+    fn announce_wait(&self, site: Site, touch: [Touch; 3], wait: Wait) {
+        let task = self.current.get();
+        self.set_pending(task, site, touch, wait);
         let set = if matches!(wait, Wait::Lock { .. }) { Set::ForLock } else { Set::ForEvent };
         let sets = self.sets.get().without(task).with(Set::Awake, task).with(set, task);
         let enabled = u64::from(self.can_take(task)) << (16 * Set::Enabled as u32);
         self.sets.set(Sets(sets.0 | enabled << task));
     }
 
+    /// Signature and priority are worked out when somebody asks: a task that is alone asks for neither.
+    #[inline(always)]
+    fn set_pending(&self, task: TaskId, site: Site, touch: [Touch; 3], wait: Wait) -> Wait {
+        let t = &self.tasks[task as usize];
+        t.site.set(site);
+        t.touch.set(touch);
+        t.n.set(t.n.get() + 1);
+        self.signatures[task as usize].set(0);
+        self.priorities[task as usize].set(None);
+        t.wait.replace(wait)
+    }
+
     /// What the pending access of `task` touches, see [`Touch::signature`].
     #[inline]
     pub(super) fn signature(&self, task: TaskId) -> u64 {
-        self.signatures[task as usize].get()
+        match self.signatures[task as usize].get() {
+            0 => self.work_out_signature(task),
+            signature => signature,
+        }
+    }
+
+    #[inline(never)]
+    fn work_out_signature(&self, task: TaskId) -> u64 {
+        let signature = Touch::signature(&self.tasks[task as usize].touch.get());
+        self.signatures[task as usize].set(signature);
+        signature
     }
 
     /// The priority of the pending access of `task`.
@@ -173,6 +197,7 @@ impl Machine {
     }
 
     /// Looks at the accesses since somebody asked last: whether the task drew again at one of them.
+    #[inline]
     fn catch_up(&self, t: &Task) {
         let mut fresh = (t.looked_at.replace(t.n.get())..t.n.get()).rev();
         if let Some(n) = fresh.find(|&n| n == 0 || self.lets_go(t, n, 0) || self.overriding(t, n).is_some()) {
@@ -191,13 +216,6 @@ impl Machine {
             return priority;
         }
         hash(seed, t.salt.get(), u32::from(n) << 16 | u32::from(redraws))
-    }
-
-    /// What an `override` record says that the n-th access of a task draws.
-    #[inline]
-    fn overriding(&self, t: &Task, n: u16) -> Option<u32> {
-        let overrides = self.overrides.borrow();
-        overrides.iter().find(|o| o.call == t.call.get() && u16::from(o.n) == n).map(|o| o.priority)
     }
 
     /// Whether a task draws again, at an access or at a conflict with it: always, or by the patience of

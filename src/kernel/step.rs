@@ -129,28 +129,23 @@ impl Unannounced {
     }
 }
 
-/// A step that was not taken yet.
+/// A step that was announced and not taken yet: to be awaited at once.
 ///
-/// The first poll announces and returns; the second acts.  So an access happens in one step, after
-/// all other tasks had their chance.
-pub(crate) struct Step<'k, F> {
-    machine: &'k Machine,
+/// The first poll returns; the second acts.  So an access happens in one step, after all other tasks
+/// had their chance.
+#[must_use = "the step is announced, and somebody has to take it"]
+pub(crate) struct Step<F> {
     act: Option<F>,
-    touch: [Touch; 3],
-    site: Site,
-    wait: Wait,
-    armed: bool,
+    waited: bool,
 }
 
-impl<R, F: FnOnce() -> R + Unpin> Future for Step<'_, F> {
+impl<R, F: FnOnce() -> R + Unpin> Future for Step<F> {
     type Output = R;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<R> {
         let step = self.get_mut();
-        if !step.armed {
-            step.armed = true;
-            step.machine.announce(step.site, &step.touch, step.wait);
+        if !std::mem::replace(&mut step.waited, true) {
             return Poll::Pending;
         }
         let act = step.act.take().expect("a step is taken once");
@@ -162,7 +157,7 @@ impl Machine {
     /// One step that touches one object.
     #[track_caller]
     #[inline]
-    pub(crate) fn step<R, F: FnOnce() -> R + Unpin>(&self, obj: Obj, access: Access, act: F) -> Step<'_, F> {
+    pub(crate) fn step<R, F: FnOnce() -> R + Unpin>(&self, obj: Obj, access: Access, act: F) -> Step<F> {
         self.step_on([Touch::new(obj, access), Touch::default(), Touch::default()], Wait::Ready, act)
     }
 
@@ -180,7 +175,8 @@ impl Machine {
     /// One step that touches up to three ranges of objects and waits before.
     #[track_caller]
     #[inline]
-    pub(crate) fn step_on<R, F: FnOnce() -> R + Unpin>(&self, touch: [Touch; 3], wait: Wait, act: F) -> Step<'_, F> {
-        Step { machine: self, act: Some(act), touch, site: Site::here(), wait, armed: false }
+    pub(crate) fn step_on<R, F: FnOnce() -> R + Unpin>(&self, touch: [Touch; 3], wait: Wait, act: F) -> Step<F> {
+        self.announce(Site::here(), touch, wait);
+        Step { act: Some(act), waited: false }
     }
 }

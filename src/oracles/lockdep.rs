@@ -112,6 +112,7 @@ impl Oracle for Lockdep {
 }
 
 impl Lockdep {
+    #[inline(always)]
     fn locking(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::LockContended { lock, .. } => self.acquire(r, lock, found),

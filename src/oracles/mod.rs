@@ -96,6 +96,7 @@ macro_rules! oracles {
                     Event::Notify { .. } => all!(),
                     Event::CallBegin { .. } => all!(),
                     Event::CallEnd { .. } => all!(),
+                    event if event.is_locking() => self.locking(r),
                     _ => all!(),
                 }
             }

@@ -47,34 +47,33 @@ impl StateMap {
         self.new = 0;
     }
 
-    /// Whether a step that touched this is of interest.
+    /// Whether an object that a step touched is of interest.
     #[inline]
-    pub(crate) fn watches(touch: &[Touch; 3]) -> bool {
-        touch.iter().any(|t| t.obj().is_watched())
+    pub(crate) fn watches(touch: Touch) -> bool {
+        touch.obj().is_watched()
     }
 
-    /// A step at `site` touched some objects, which are now in this state.
+    /// A step at `site` touched an object that is watched: what state is it in now?
     ///
     /// How deep the call was tells most callers of a helper apart, and costs nothing to know.
     #[inline(never)]
-    pub(crate) fn note(&mut self, s: &System, touch: &[Touch; 3], site: Site, depth: u8) {
+    pub(crate) fn note(&mut self, s: &System, touch: Touch, site: Site, depth: u8) {
+        let obj = touch.obj();
+        let state = if let Some(pfn) = obj.pfn() {
+            frame_state(s, Pfn(pfn))
+        } else if let Some((table, i)) = obj.pte_index() {
+            0x10_0000 | u32::from(peek_pte(s, table, i).kind())
+        } else if let Some((mm, i)) = obj.pmd_index() {
+            0x20_0000 | u32::from(peek_pmd(s, PmdPtr { mm, i }).kind())
+        } else {
+            return;
+        };
         let place = site.key() ^ u32::from(depth) << 24;
-        for obj in touch.iter().map(|t| t.obj()).filter(|obj| obj.is_watched()) {
-            let state = if let Some(pfn) = obj.pfn() {
-                frame_state(s, Pfn(pfn))
-            } else if let Some((table, i)) = obj.pte_index() {
-                0x10_0000 | u32::from(peek_pte(s, table, i).kind())
-            } else if let Some((mm, i)) = obj.pmd_index() {
-                0x20_0000 | u32::from(peek_pmd(s, PmdPtr { mm, i }).kind())
-            } else {
-                continue;
-            };
-            let hash = (place ^ state.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b) >> 17;
-            let (word, bit) = (&mut self.seen[hash as usize / 64], 1 << (hash % 64));
-            if *word & bit == 0 {
-                *word |= bit;
-                self.new += 1;
-            }
+        let hash = (place ^ state.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b) >> 17;
+        let (word, bit) = (&mut self.seen[hash as usize / 64], 1 << (hash % 64));
+        if *word & bit == 0 {
+            *word |= bit;
+            self.new += 1;
         }
     }
 }

@@ -81,8 +81,8 @@ pub fn func_name(path: &'static str) -> &'static str {
 
 /// Hears of events as they happen.
 pub(crate) trait Listener {
-    /// One event; true: the run is over behind this step.
-    fn event(&self, record: &Record) -> bool;
+    /// One event.
+    fn event(&self, record: &Record);
 }
 
 /// Where the events of a run go: to whoever listens, and with `keep` they are held to the end of the
@@ -92,8 +92,6 @@ pub struct Trace {
     on: Cell<bool>,
     keep: Cell<bool>,
     listener: OnceCell<Box<dyn Listener>>,
-    /// The listener has heard enough.
-    over: Cell<bool>,
     kept: RefCell<Vec<Record>>,
     /// One call stack a record, innermost last; only with `keep`.
     stacks: RefCell<Vec<Vec<Func>>>,
@@ -109,7 +107,6 @@ impl Trace {
     pub(crate) fn reset(&self, on: bool, keep: bool) {
         self.on.set(on);
         self.keep.set(keep);
-        self.over.set(false);
         self.kept.borrow_mut().clear();
         self.stacks.borrow_mut().clear();
     }
@@ -121,17 +118,9 @@ impl Trace {
 
     #[inline]
     pub(crate) fn tell(&self, record: &Record) {
-        if let Some(listener) = self.listener.get()
-            && listener.event(record)
-        {
-            self.over.set(true);
+        if let Some(listener) = self.listener.get() {
+            listener.event(record);
         }
-    }
-
-    /// Whether a listener has heard enough.
-    #[inline]
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.get()
     }
 
     /// Whether records are wanted at the end of the run.

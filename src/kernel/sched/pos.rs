@@ -106,7 +106,7 @@ mod tests {
     fn a_trylock_is_drawn_again_when_the_lock_is_released() {
         let with = |steps, lock| {
             let k = machine();
-            redraws(&k, steps, lock_and_unlock(&k), trylock(&k, lock))
+            redraws(&k, steps, lock_and_unlock(&k), async { trylock(&k, lock).await })
         };
         assert_eq!(with(2, A), 1, "the step that ends with the release");
         assert_eq!(with(2, B), 0, "another lock");
@@ -131,7 +131,8 @@ mod tests {
         let k = machine();
         assert_eq!(redraws(&k, 3, irqs_off(&k, true), flush_tlb_others(&k, || 1, 1)), 0, "they stay off");
         let k = machine();
-        assert_eq!(redraws(&k, 2, irqs_off(&k, false), k.step(obj::irq(1), Access::Read, || ())), 0, "another CPU");
+        let another = async { k.step(obj::irq(1), Access::Read, || ()).await };
+        assert_eq!(redraws(&k, 2, irqs_off(&k, false), another), 0, "another CPU");
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
                 k.step(obj::counter(0), Access::Write, || ()).await;
                 wake_up(&k, WORD_BIO);
             };
-            redraws(&k, 1, waker, word_is_set(&k, word))
+            redraws(&k, 1, waker, async { word_is_set(&k, word).await })
         };
         assert_eq!(with(WORD_BIO), 1);
         assert_eq!(with(WORD_BIO + 1), 0);
@@ -156,7 +157,7 @@ mod tests {
                 k.step(obj::counter(0), Access::Write, || ()).await;
                 (0..words).for_each(|word| wake_up(&k, word));
             };
-            redraws(&k, 1, waker, trylock(&k, A))
+            redraws(&k, 1, waker, async { trylock(&k, A).await })
         };
         assert_eq!(with(8), 0);
         assert_eq!(with(9), 1);
