@@ -97,6 +97,14 @@ fixes! {
         "732ed55823fc mm/thp: try_to_unmap() use TTU_SYNC for safe splitting",
         "a split takes the table's lock even to see that there is no entry",
         on "newest";
+    PmdMigrationDirty = "pmd-migration-dirty", Upstream, (5, 7),
+        "8a8683ad9ba4 mm: fix possible PMD dirty bit lost in set_pmd_migration_entry()",
+        "who makes a migration entry of a leaf asks whether it was dirty when it was hidden from the MMU",
+        on "newest";
+    SplitPmdMigration = "split-pmd-migration", Upstream, (6, 15),
+        "be6e843fc51a mm/huge_memory: fix dereferencing invalid pmd migration entry",
+        "a split does not ask the migration entry of another huge page for its page",
+        on "v6.12";
     MremapFlush = "mremap-flush", Upstream, (4, 19),
         "eb66ae030829 mremap: properly flush TLB before releasing the page",
         "mremap flushes the old address before it drops the page-table lock",
@@ -364,6 +372,8 @@ pub const RELEASES: &[Release] =
 
 /// Fixes of what a later release broke: before it there was nothing to fix.
 const BROKEN_SINCE: &[(Fix, Release)] = &[
+    // af28a988b313 mm/huge_memory: Convert __split_huge_pmd() to take a folio
+    (Fix::SplitPmdMigration, Release(5, 18)),
     // 379989e7cbdc drm/ttm/pool: Fix ttm_pool_alloc error path
     (Fix::TtmPoolErrorFree, Release(6, 4)),
 ];

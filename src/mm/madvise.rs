@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Advice.  Linux: mm/madvise.c.
 
+use super::huge_memory::*;
 use super::memory::{Zap, vm_normal_page, zap_page_range_single};
 use super::mm_types::*;
 use super::mmap::*;
@@ -97,7 +98,17 @@ pub(crate) async fn madvise_cold(k: &Kernel, start: u8, end: u8, pageout: bool) 
         // As far as one page table goes.
         let p = PmdPtr::of(mm, va);
         let next = end.min(vma.end).min(p.base() + PTRS_PER_PTE as u8);
-        if let Some(table) = pmdp_get_lockless(k, p).await.table_nr() {
+        let mut pmd = pmdp_get_lockless(k, p).await;
+        let whole = next - va == HPAGE_PMD_NR as u8;
+        if pmd.is_leaf() && vma.is_anonymous() {
+            if whole && let Some(folio) = madvise_cold_or_pageout_pmd(k, p, pageout).await {
+                shrink_folio_list(k, &[folio]).await;
+            } else if !whole {
+                split_leaf(k, p, true).await;
+                pmd = pmdp_get_lockless(k, p).await;
+            }
+        }
+        if let Some(table) = pmd.table_nr() {
             madvise_cold_or_pageout_pte_range(k, &vma, table, va..next, pageout).await;
         }
         va = next;
@@ -114,7 +125,7 @@ async fn madvise_cold_or_pageout_pte_range(k: &Kernel, vma: &Vma, table: u8, ran
         let p = PtePtr::of(k, table, va);
         let pte = ptep_get(k, p);
         let normal = pte.present().then(|| vm_normal_page(k, vma, va, pte)).flatten();
-        // Huge pages would have to be split.
+        // What ptes map of huge pages would have to be split.
         let Some(pfn) = normal.filter(|&pfn| !k.page_head(k.compound_head(pfn))) else {
             continue;
         };
@@ -168,7 +179,14 @@ async fn madvise_free_single_vma(k: &Kernel, vma: &Vma, start: u8, end: u8) {
     while va < end {
         let p = PmdPtr::of(vma.mm, va);
         let next = end.min(p.base() + PTRS_PER_PTE as u8);
-        if let Some(table) = pmdp_get_lockless(k, p).await.table_nr() {
+        let mut pmd = pmdp_get_lockless(k, p).await;
+        if pmd.is_leaf() && next - va == HPAGE_PMD_NR as u8 {
+            madvise_free_huge_pmd(k, &mut tlb, p).await;
+        } else if pmd.is_leaf() {
+            split_leaf(k, p, true).await;
+            pmd = pmdp_get_lockless(k, p).await;
+        }
+        if let Some(table) = pmd.table_nr() {
             spin_lock(k, ptl(table)).await;
             for va in va..next {
                 madvise_free_pte(k, &mut tlb, PtePtr::of(k, table, va), va).await;

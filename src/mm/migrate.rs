@@ -13,11 +13,13 @@
 //! unmapped: a puts its entry back (mm/rmap.rs).  Who faults meanwhile waits for the page's lock.
 //!
 //! Kept:       the page is locked until all entries are back, of the copy or of the page itself.
-//! Simplified: a call moves what the caller maps (MPOL_MF_MOVE_ALL), and tries once.
-//! Left out:   pages of shmem, huge pages, device memory; the swap cache's reference is one of others'.
+//! Simplified: a call moves what the caller maps (MPOL_MF_MOVE_ALL), and tries once.  A huge page moves as a whole
+//!             or not at all: it is not split if there is no room for it.
+//! Left out:   pages of shmem, device memory; the swap cache's reference is one of others'.
 
 use super::filemap::folio_wait_writeback;
 use super::highmem::copy_user_highpage;
+use super::huge_memory::remove_migration_pmd;
 use super::memory::vm_normal_page;
 use super::mm_types::*;
 use super::mmap::find_vma;
@@ -29,8 +31,10 @@ use super::swap::put_page;
 use super::vmscan::{Isolated, folio_isolate_lru, folio_putback_lru};
 use crate::fixes::Fix;
 use crate::kernel::*;
+use crate::limits::PTRS_PER_PTE;
 use crate::trace::{Access, Event, Owner, Pfn, obj};
 use std::future::Future;
+use std::ops::Range;
 
 /// Moves pages `start..end` of the current address space; returns how many it could.  Linux: move_pages(2).
 ///
@@ -52,7 +56,7 @@ pub(crate) async fn do_pages_move(k: &Kernel, start: u8, end: u8) -> Result<u32,
     Ok(migrate_pages(k, list.as_slice()).await)
 }
 
-/// Takes the page behind `va` off the list, with a reference.
+/// Takes the page behind `va` off the list, with a reference; of a huge page the head.
 async fn add_page_for_migration(k: &Kernel, va: u8) -> Result<PageRef, Errno> {
     enter!(k);
     let mm = k.current_mm();
@@ -66,16 +70,21 @@ async fn add_page_for_migration(k: &Kernel, va: u8) -> Result<PageRef, Errno> {
 }
 
 async fn isolate_page(k: &Kernel, vma: &Vma, va: u8) -> Result<PageRef, Errno> {
-    let table = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await.table_nr().ok_or(Errno::ENOENT)?;
-    spin_lock(k, ptl(table)).await;
-    let p = PtePtr::of(k, table, va);
-    let pte = ptep_get(k, p);
-    let ret = match vm_normal_page(k, vma, va, pte).filter(|_| pte.present()) {
-        Some(pfn) if folio_isolate_lru(k, pfn, true).await => Ok(PageRef { pfn, gen_: pte_gen(k, p) }),
+    let p = PmdPtr::of(vma.mm, va);
+    let pmd = pmdp_get_lockless(k, p).await;
+    let lock = pmd.table_nr().map_or(page_table_lock(vma.mm), ptl);
+    spin_lock(k, lock).await;
+    let (entry, gen_) = match pmd.table_nr() {
+        Some(table) => (ptep_get(k, PtePtr::of(k, table, va)), pte_gen(k, PtePtr::of(k, table, va))),
+        None => (pmdp_get(k, p), pmd_gens(k, p)[0]),
+    };
+    let normal = (entry.present() && !entry.is_table()).then(|| vm_normal_page(k, vma, va, entry)).flatten();
+    let ret = match normal.map(|pfn| k.compound_head(pfn)) {
+        Some(pfn) if folio_isolate_lru(k, pfn, true).await => Ok(PageRef { pfn, gen_ }),
         Some(_) => Err(Errno::EBUSY),
         None => Err(Errno::ENOENT),
     };
-    spin_unlock(k, ptl(table));
+    spin_unlock(k, lock);
     ret
 }
 
@@ -96,7 +105,8 @@ pub(crate) async fn migrate_pages(k: &Kernel, list: &[PageRef]) -> u32 {
 async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
     enter!(k);
     let owner = if k.folio_test_anon(src.pfn) { Owner::Anon(k.current_mm()) } else { k.peek_page(src.pfn).owner };
-    let Some(dst) = alloc_pages(k, 0, false, owner).await else {
+    let order = k.folio_order(src.pfn);
+    let Some(dst) = alloc_pages(k, order, order > 0, owner).await else {
         return false;
     };
     mutex_lock(k, folio_lock(src.pfn)).await;
@@ -191,7 +201,10 @@ async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) 
     if !early && folio_ref_count(k, src.pfn).await != 1 {
         return false;
     }
-    copy_user_highpage(k, dst, src).await;
+    for i in 0..1 << k.folio_order(src.pfn) {
+        let page = |folio: PageRef| PageRef { pfn: folio.pfn.add(i), ..folio };
+        copy_user_highpage(k, page(dst), page(src)).await;
+    }
     folio_migrate_anon(k, src, dst, early).await
 }
 
@@ -199,7 +212,8 @@ async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) 
 /// folio_migrate_flags() too.  Linux: folio_migrate_mapping() of a folio without one.
 #[track_caller]
 pub(super) fn folio_migrate_anon(k: &Kernel, src: PageRef, dst: PageRef, early: bool) -> impl Future<Output = bool> {
-    let touch = [Touch::read(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, 1)), Touch::default()];
+    let nr = 1 << k.folio_order(src.pfn);
+    let touch = [Touch::read(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, nr)), Touch::default()];
     k.step_on(touch, Wait::Ready, move || {
         let alone = early || k.page_count(src.pfn) == 1;
         if alone {
@@ -220,17 +234,60 @@ pub(super) async fn remove_migration_ptes(k: &Kernel, old: PageRef, new: PageRef
         return;
     };
     down_read(k, rwsem).await;
-    remove_migration_ptes_locked(k, old, new, rwsem).await;
+    let nr = 1 << k.folio_order(new.pfn);
+    let mut after = None;
+    while let Some((vma, va)) = rmap_walk_next(k, new.pfn, nr, rwsem, after) {
+        after = Some(rmap_order(k, &vma));
+        match nr {
+            1 => remove_migration_pte(k, &vma, va, rwsem, old, new).await,
+            _ => remove_migration_range(k, &vma, va..rmap_end(k, new.pfn, nr, &vma), rwsem, old, new).await,
+        }
+    }
     up_read(k, rwsem);
 }
 
-/// As [`remove_migration_ptes`], for a caller that holds the lock of the areas (RMP_LOCKED).
+/// As [`remove_migration_ptes`], page by page and for a caller that holds the lock of the areas (RMP_LOCKED).
 pub(super) async fn remove_migration_ptes_locked(k: &Kernel, old: PageRef, new: PageRef, rwsem: Lock) {
     let mut after = None;
-    while let Some((vma, va)) = rmap_walk_next(k, new.pfn, rwsem, after) {
+    while let Some((vma, va)) = rmap_walk_next(k, new.pfn, 1, rwsem, after) {
         after = Some(rmap_order(k, &vma));
         remove_migration_pte(k, &vma, va, rwsem, old, new).await;
     }
+}
+
+/// As [`remove_migration_pte`], of a huge page, of which an area shows pages `range`.
+async fn remove_migration_range(k: &Kernel, vma: &Vma, range: Range<u8>, rwsem: Lock, old: PageRef, new: PageRef) {
+    let index = k.folio_anon_vma(new.pfn).1;
+    let Range { start: mut va, end } = range;
+    while va < end {
+        let p = PmdPtr::of(vma.mm, va);
+        let next = end.min(p.base() + PTRS_PER_PTE as u8);
+        let mut pmd = pmdp_get_lockless(k, p).await;
+        if pmd.none() {
+            // Somebody may be about to move a leaf here (PVMW_SYNC).
+            spin_lock(k, page_table_lock(vma.mm)).await;
+            pmd = pmdp_get(k, p);
+            spin_unlock(k, page_table_lock(vma.mm));
+        }
+        if pmd.is_migration() && pmd.pfn() == old.pfn {
+            if !remove_migration_pmd(k, p, flags_now(k, vma, va, rwsem), old, new).await {
+                continue; // split under us: its ptes are there
+            }
+        } else if pmd.is_table() {
+            for va in va..next {
+                let page = |folio: PageRef| {
+                    PageRef { pfn: folio.pfn.add((vma.pgoff_of(va) - index) as usize), ..folio }
+                };
+                remove_migration_pte(k, vma, va, rwsem, page(old), page(new)).await;
+            }
+        }
+        va = next;
+    }
+}
+
+/// The flags of an area as it is by now: mprotect leaves us the entry.
+fn flags_now(k: &Kernel, vma: &Vma, va: u8, rwsem: Lock) -> VmFlags {
+    k.rmap_vmas(rwsem, vma.mm).iter().find(|v| v.contains(va)).map_or(vma.flags, |v| v.flags)
 }
 
 async fn remove_migration_pte(k: &Kernel, vma: &Vma, va: u8, rwsem: Lock, old: PageRef, new: PageRef) {
@@ -247,8 +304,7 @@ async fn remove_migration_pte(k: &Kernel, vma: &Vma, va: u8, rwsem: Lock, old: P
             true => page_add_anon_rmap(k, new.pfn, vma, va, entry.write() || entry.exclusive()).await,
             false => page_add_file_rmap(k, new.pfn).await,
         }
-        // As the area is by now: mprotect leaves us the entry.
-        let now = k.rmap_vmas(rwsem, vma.mm).iter().find(|v| v.contains(va)).map_or(vma.flags, |v| v.flags);
+        let now = flags_now(k, vma, va, rwsem);
         let write = entry.write() && now.contains(VmFlags::WRITE);
         set_pte_at(k, p, Pte::page(new.pfn).mkaccessible(now.contains(VmFlags::READ)).mkwrite(write)).await;
     }

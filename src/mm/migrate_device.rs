@@ -16,10 +16,11 @@
 //!
 //! Kept:       collect, unmap, copy, move, finish, each for all pages of the range; what cannot move comes back.
 //! Simplified: the device's memory is coherent: pages like any other, which CPUs go on using in place.
-//! Left out:   device-private memory, pages of files, huge pages; a page of the swap cache has one reference
-//!             too many.
+//! Left out:   device-private memory, pages of files, huge pages but to split those that a leaf maps; a page of the
+//!             swap cache has one reference too many.
 
 use super::highmem::copy_user_highpage;
+use super::huge_memory::split_leaf;
 use super::memory::vm_normal_page;
 use super::migrate::*;
 use super::mm_types::*;
@@ -86,7 +87,12 @@ async fn migrate_vma_collect(k: &Kernel, vma: &Vma, range: Range<u8>, list: &mut
     while va < end {
         let p = PmdPtr::of(vma.mm, va);
         let next = end.min(p.base() + PTRS_PER_PTE as u8);
-        if let Some(table) = pmdp_get_lockless(k, p).await.table_nr() {
+        let mut pmd = pmdp_get_lockless(k, p).await;
+        if pmd.is_leaf() && vma.is_anonymous() {
+            split_leaf(k, p, false).await;
+            pmd = pmdp_get_lockless(k, p).await;
+        }
+        if let Some(table) = pmd.table_nr() {
             migrate_vma_collect_pmd(k, vma, table, va..next, list).await;
         }
         va = next;

@@ -53,10 +53,10 @@ async fn change_protection(k: &Kernel, vma: &Vma, flags: VmFlags) {
         let next = (p.base() + PTRS_PER_PTE as u8).min(vma.end);
         let from = std::mem::replace(&mut va, next);
         let mut pmd = pmdp_get_lockless(k, p).await;
-        if pmd.is_leaf() {
+        if pmd.maps_huge() {
             let (read, write) = (flags.contains(VmFlags::READ), flags.contains(VmFlags::WRITE | VmFlags::SHARED));
             if next - from < HPAGE_PMD_NR as u8 {
-                __split_huge_pmd(k, vma, p).await;
+                __split_huge_pmd(k, vma, p, None).await;
             } else if change_huge_pmd(k, p, read, write).await {
                 continue;
             }

@@ -103,11 +103,11 @@ async fn move_entries(k: &Kernel, vma: &Vma, addr: u8, new: u8, len: u8, back: b
         let extent = (huge - from % huge).min(huge - to % huge).min(len - done);
         done += extent;
         let mut pmd = pmdp_get_lockless(k, old_p).await;
-        if pmd.is_leaf() {
+        if pmd.maps_huge() {
             if extent == huge && move_huge_pmd(k, old_p, new_p).await {
                 continue;
             }
-            __split_huge_pmd(k, vma, old_p).await;
+            __split_huge_pmd(k, vma, old_p, None).await;
             pmd = pmdp_get_lockless(k, old_p).await;
         }
         let Some(old) = pmd.table_nr() else {

@@ -301,21 +301,21 @@ impl Kernel {
             frame.flags.set(frame.flags.get() | PageFlags::ANON);
         }
         let frame = &self.frames[head.index()];
-        frame.flags.set(frame.flags.get() | PageFlags::ANON_EXCLUSIVE);
-        if nr > 1 {
-            frame.entire_mapcount.set(1);
-        } else {
-            frame.mapcount.set(1);
-            frame.flags.set(frame.flags.get() | PageFlags::SWAPBACKED | PageFlags::LRU);
-        }
+        let flags = PageFlags::ANON_EXCLUSIVE | PageFlags::SWAPBACKED | PageFlags::LRU;
+        frame.flags.set(frame.flags.get() | flags);
+        let mapcount = if nr > 1 { &frame.entire_mapcount } else { &frame.mapcount };
+        mapcount.set(1);
     }
 
-    /// A page that was swapped in becomes anonymous again; the step has announced it.
-    pub(crate) fn set_folio_anon(&self, pfn: Pfn, anon_vma: u8, index: u8) {
-        let frame = self.lockless(pfn, Access::Write);
-        frame.mapping.set(anon_vma);
-        frame.index.set(index);
-        frame.flags.set(frame.flags.get() | PageFlags::ANON | PageFlags::SWAPBACKED | PageFlags::LRU);
+    /// A page that was swapped in or moved here becomes anonymous, with all its tails; the step has announced them.
+    pub(crate) fn set_folio_anon(&self, head: Pfn, anon_vma: u8, index: u8) {
+        for i in 0..1 << self.folio_order(head) {
+            let frame = self.lockless(head.add(i as usize), Access::Write);
+            frame.mapping.set(anon_vma);
+            frame.index.set(index + i);
+            let head = if i == 0 { PageFlags::SWAPBACKED | PageFlags::LRU } else { PageFlags::empty() };
+            frame.flags.set(frame.flags.get() | PageFlags::ANON | head);
+        }
     }
 
     /// folio->swap: the slot; the page is locked.

@@ -84,7 +84,8 @@ impl Pte {
     pub(crate) fn swap_slot(self) -> Option<u8> {
         (self.0 & SWAP != 0).then_some(self.0 as u8)
     }
-    /// make_readable_migration_entry(), make_readable_exclusive_.., make_writable_..
+    /// make_readable_migration_entry(), make_readable_exclusive_.., make_writable_..; of a pmd it says so of all
+    /// pages of a huge one, and is no leaf.
     pub(crate) fn migration(pfn: Pfn, write: bool, exclusive: bool) -> Pte {
         Pte(pfn.0 as u32 | MIGRATION).mkwrite(write).mkexclusive(exclusive && !write)
     }
@@ -138,6 +139,10 @@ impl Pte {
     }
     pub(crate) fn pfn(self) -> Pfn {
         Pfn(self.0 as u8)
+    }
+    /// A leaf, or the migration entry of one.  Linux: is_swap_pmd() || pmd_trans_huge().
+    pub(crate) fn maps_huge(self) -> bool {
+        self.0 & (LEAF | MIGRATION) != 0
     }
     /// The table a pmd points to.
     pub(crate) fn table_nr(self) -> Option<u8> {

@@ -4,9 +4,12 @@
 //! Kept:       the order of shrink_folio_list(), every step of which another CPU can see; where pins are
 //!             looked at; a page that cannot go stays where the steps before have brought it.
 //! Simplified: one list, in order of page frames; no young bits: every page is cold unless it is active.
-//! Left out:   memory cgroups, lru_gen, demotion, kswapd: reclaim is a call of the program.
+//! Simplified: a huge page is split first, as if there were no room for it in swap (no THP_SWAP), and its tails are
+//!             for the next call.
+//! Left out:   huge pages that nobody needs (MADV_FREE), until somebody else splits them; memory cgroups, lru_gen, demotion, kswapd: reclaim is a call of the program.
 
 use super::gup::page_maybe_dma_pinned;
+use super::huge_memory::{can_split_folio, split_huge_page};
 use super::mm_types::*;
 use super::page_alloc::free_the_page;
 use super::page_io::swap_writepage;
@@ -135,9 +138,16 @@ async fn shrink_folio(k: &Kernel, page: PageRef) -> Shrunk {
         if k.fixed(Fix::SwapNoPinned) && folio_maybe_dma_pinned(k, pfn).await {
             return Shrunk::Keep;
         }
+        // A huge page stays one if somebody holds it otherwise than by an entry.
+        if k.page_head(pfn) && !(can_split_folio(k, pfn).await && split_huge_page(k, page).await.is_ok()) {
+            return Shrunk::Activate;
+        }
         if !add_to_swap(k, page).await {
             return Shrunk::Activate;
         }
+    }
+    if k.page_head(pfn) {
+        return Shrunk::Keep;
     }
     if folio_mapped(k, pfn).await {
         try_to_unmap(k, page).await;

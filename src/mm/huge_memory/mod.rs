@@ -5,9 +5,13 @@
 //! Simplified: transparent_hugepage/enabled is `madvise`; a split adds its map counts in one step.
 //! Left out:   the huge zero page, huge pages of files, the queue of deferred splits.
 
+mod advice;
+mod migration;
 mod split;
 
-pub(crate) use split::split_huge_pages_pid;
+pub(crate) use advice::*;
+pub(crate) use migration::*;
+pub(crate) use split::{can_split_folio, split_huge_page, split_huge_pages_pid};
 
 use crate::fixes::Fix;
 use crate::kernel::{Errno, enter, mutex_unlock, spin_lock, spin_unlock, trylock};
@@ -18,6 +22,7 @@ use crate::mm::mmu_gather::{MmuGather, flush_tlb_range, tlb_flush_mmu};
 use crate::mm::mmu_notifier::*;
 use crate::mm::page_alloc::*;
 use crate::mm::page_ref::{folio_ref_add, get_page};
+use crate::mm::page_writeback::set_page_dirty;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::*;
 use crate::mm::swap::put_page;
@@ -118,16 +123,16 @@ pub(crate) async fn do_huge_pmd_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdP
     if reuse {
         return VmFault::NoPage;
     }
-    __split_huge_pmd(k, vma, p).await;
+    __split_huge_pmd(k, vma, p, None).await;
     VmFault::Fallback
 }
 
 /// Shares a huge page with a child, unless the page may be pinned: then the leaf is split, and its
-/// ptes are there to be copied.  Both mmap_locks are held for writing.
+/// ptes are there to be copied (false).  Both mmap_locks are held for writing.
 ///
 /// # Errors
 /// -ENOMEM.
-pub(crate) async fn copy_huge_pmd(k: &Kernel, dst: &Vma, src: &Vma, va: u8) -> Result<(), Errno> {
+pub(crate) async fn copy_huge_pmd(k: &Kernel, dst: &Vma, src: &Vma, va: u8) -> Result<bool, Errno> {
     enter!(k);
     let (dst_p, src_p) = (PmdPtr::of(dst.mm, va), PmdPtr::of(src.mm, va));
     let table = pte_alloc_one(k, dst.mm, src_p.base()).await.ok_or(Errno::ENOMEM)?;
@@ -137,7 +142,9 @@ pub(crate) async fn copy_huge_pmd(k: &Kernel, dst: &Vma, src: &Vma, va: u8) -> R
     let head = pmd.pfn();
     let keep = k.fixed(Fix::ForkSplitPinned) && pmd.is_leaf() && page_needs_cow_for_dma(k, src, head).await;
     let share = pmd.is_leaf() && !keep;
-    if share {
+    if pmd.is_migration() {
+        copy_pmd_migration(k, dst_p, src_p, table).await;
+    } else if share {
         get_page(k, head).await;
         folio_dup_anon_rmap_pmd(k, head).await;
         add_mm_counter(k, dst.mm, head, HPAGE_PMD_NR as i32);
@@ -148,11 +155,12 @@ pub(crate) async fn copy_huge_pmd(k: &Kernel, dst: &Vma, src: &Vma, va: u8) -> R
     }
     spin_unlock(k, page_table_lock(src.mm));
     spin_unlock(k, page_table_lock(dst.mm));
-    if !share {
+    let copied = share || pmd.is_migration();
+    if !copied {
         pte_free(k, table).await;
-        __split_huge_pmd(k, src, src_p).await;
+        __split_huge_pmd(k, src, src_p, None).await;
     }
-    Ok(())
+    Ok(copied)
 }
 
 /// Maps a block of page frames with one entry, from a huge fault handler.
@@ -209,17 +217,19 @@ async fn zap_deposited_table(k: &Kernel, p: PmdPtr) {
     }
 }
 
-/// Clears a leaf; false if there is none any more.  A driver's has no reference, mapcount or rss to give
-/// back; the reference of anonymous memory goes to the gather.
+/// Clears a leaf, or the migration entry of one; false if there is none any more.  A driver's has no
+/// reference, mapcount or rss to give back; the reference of anonymous memory goes to the gather.
 pub(crate) async fn zap_huge_pmd(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, p: PmdPtr) -> bool {
     enter!(k);
     spin_lock(k, page_table_lock(p.mm)).await;
-    let found = pmdp_get(k, p).is_leaf();
+    let found = pmdp_get(k, p).maps_huge();
     let mut folio = None;
     if found {
         let pmd = pmdp_huge_get_and_clear(k, p).await;
         tlb.range(p.base(), p.base() + HPAGE_PMD_NR as u8);
-        if !vma.is_special_huge()
+        if pmd.is_migration() {
+            add_mm_counter(k, p.mm, pmd.pfn(), -(HPAGE_PMD_NR as i32));
+        } else if !vma.is_special_huge()
             && let Some(head) = vm_normal_page_pmd(k, vma, p.base(), pmd)
         {
             if k.folio_test_anon(head) {
@@ -243,13 +253,26 @@ pub(crate) async fn zap_huge_pmd(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, p: 
     found
 }
 
-/// Splits a leaf.
-pub(crate) async fn __split_huge_pmd(k: &Kernel, vma: &Vma, p: PmdPtr) {
+/// Splits a leaf, or the migration entry of one; `of`: only a leaf of that page, which the caller has locked.
+///
+/// ```text
+///   split of page A                               migration of page B
+///                                                 1. lock B, migration entries in its place
+///   a. lock A, who may map it?
+///   b. a leaf of A?  no, of B, which moves
+/// ```
+///
+/// Whatever moves is not A.  From v5.18 on b asked the migration entry for its page as if it were a leaf.
+pub(crate) async fn __split_huge_pmd(k: &Kernel, vma: &Vma, p: PmdPtr, of: Option<Pfn>) {
     enter!(k);
     let range = MmuNotifierRange::new(Notify::Clear, p.mm, p.base(), p.base() + HPAGE_PMD_NR as u8);
     mmu_notifier_invalidate_range_start(k, &range).await;
     spin_lock(k, page_table_lock(p.mm)).await;
-    if pmdp_get(k, p).is_leaf() {
+    let pmd = pmdp_get(k, p);
+    if of.is_some() && pmd.is_migration() && !k.fixed(Fix::SplitPmdMigration) {
+        k.emit(Event::Bug { what: "wild-memory-access", pfn: None });
+    }
+    if pmd.maps_huge() && of.is_none_or(|head| pmd.is_leaf() && pmd.pfn() == head) {
         __split_huge_pmd_locked(k, vma, p).await;
     }
     spin_unlock(k, page_table_lock(p.mm));
@@ -266,6 +289,9 @@ async fn __split_huge_pmd_locked(k: &Kernel, vma: &Vma, p: PmdPtr) {
         zap_deposited_table(k, p).await;
         return;
     }
+    if pmdp_get(k, p).is_migration() {
+        return split_pmd_migration(k, p).await;
+    }
     let old = pmdp_invalidate(k, p).await;
     let head = old.pfn();
     folio_ref_add(k, head, HPAGE_PMD_NR as i32 - 1).await;
@@ -281,16 +307,17 @@ async fn __split_huge_pmd_locked(k: &Kernel, vma: &Vma, p: PmdPtr) {
 /// Splits the leaf that `va` lies inside of, before an area is cut there.  Linux: split_huge_pmd_address().
 pub(crate) async fn vma_adjust_trans_huge(k: &Kernel, vma: &Vma, va: u8) {
     let p = PmdPtr::of(vma.mm, va);
-    if va != p.base() && pmdp_get_lockless(k, p).await.is_leaf() {
-        __split_huge_pmd(k, vma, p).await;
+    if va != p.base() && pmdp_get_lockless(k, p).await.maps_huge() {
+        __split_huge_pmd(k, vma, p, None).await;
     }
 }
 
-/// Moves a leaf to another address of the same alignment; flushes before the lock goes.
+/// Moves a leaf, or the migration entry of one, to another address of the same alignment; flushes before the
+/// lock goes.
 pub(crate) async fn move_huge_pmd(k: &Kernel, old: PmdPtr, new: PmdPtr) -> bool {
     enter!(k);
     spin_lock(k, page_table_lock(old.mm)).await;
-    let moved = pmdp_get(k, old).is_leaf() && pmdp_get(k, new).none();
+    let moved = pmdp_get(k, old).maps_huge() && pmdp_get(k, new).none();
     if moved {
         let gen_ = pmd_gens(k, old);
         let pmd = pmdp_huge_get_and_clear(k, old).await;
@@ -298,7 +325,9 @@ pub(crate) async fn move_huge_pmd(k: &Kernel, old: PmdPtr, new: PmdPtr) -> bool 
         if let Some(table) = pgtable_trans_huge_withdraw(k, old) {
             pgtable_trans_huge_deposit(k, new, table);
         }
-        flush_tlb_range(k, old.mm, old.base(), old.base() + HPAGE_PMD_NR as u8).await;
+        if pmd.present() {
+            flush_tlb_range(k, old.mm, old.base(), old.base() + HPAGE_PMD_NR as u8).await;
+        }
     }
     spin_unlock(k, page_table_lock(old.mm));
     moved
@@ -308,14 +337,17 @@ pub(crate) async fn move_huge_pmd(k: &Kernel, old: PmdPtr, new: PmdPtr) -> bool 
 pub(crate) async fn change_huge_pmd(k: &Kernel, p: PmdPtr, read: bool, write: bool) -> bool {
     enter!(k);
     spin_lock(k, page_table_lock(p.mm)).await;
-    let found = pmdp_get(k, p).is_leaf();
-    if found {
+    let old = pmdp_get(k, p);
+    if old.is_migration() && old.write() {
+        // Comes back write-protected.
+        set_pmd_at(k, p, Pte::migration(old.pfn(), false, true)).await;
+    } else if old.is_leaf() {
         let pmd = pmdp_invalidate(k, p).await;
         // The driver has no page_mkwrite(): what it shares is writable at once.
         move_pmd_at(k, p, pmd.mkaccessible(read).mkwrite(write), pmd_gens(k, p)).await;
     }
     spin_unlock(k, page_table_lock(p.mm));
-    found
+    old.maps_huge()
 }
 
 /// Hides a leaf from the MMU, but not from the kernel, and returns what it was: from here on no CPU

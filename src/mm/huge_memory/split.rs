@@ -78,7 +78,7 @@ async fn folio_walk_start(k: &Kernel, vma: &Vma, va: u8) -> Option<PageRef> {
 ///
 /// # Errors
 /// -EAGAIN: somebody else holds it too.
-async fn split_huge_page(k: &Kernel, folio: PageRef) -> Result<(), Errno> {
+pub(crate) async fn split_huge_page(k: &Kernel, folio: PageRef) -> Result<(), Errno> {
     enter!(k);
     let head = folio.pfn;
     let anon_vma = anon_vma_rwsem(k.folio_anon_vma(head).0);
@@ -96,17 +96,15 @@ async fn split_huge_page(k: &Kernel, folio: PageRef) -> Result<(), Errno> {
     if !split {
         return Err(Errno::EAGAIN);
     }
-    for page in (0..HPAGE_PMD_NR).map(|i| PageRef { pfn: head.add(i), ..folio }) {
+    for page in (1..HPAGE_PMD_NR).map(|i| PageRef { pfn: head.add(i), ..folio }) {
         k.step(obj::page(page.pfn, 1), Access::Write, || k.folio_assign(page.pfn, PageFlags::LRU, true)).await;
-        if page != folio {
-            put_page(k, page).await;
-        }
+        put_page(k, page).await;
     }
     Ok(())
 }
 
 /// Whether nobody but entries and the caller references it.
-async fn can_split_folio(k: &Kernel, head: Pfn) -> bool {
+pub(crate) async fn can_split_folio(k: &Kernel, head: Pfn) -> bool {
     enter!(k);
     let mapcount = folio_mapcount(k, head).await;
     k.step(obj::page(head, 1), Access::Read, || k.page_count(head)).await == mapcount + 1
@@ -117,12 +115,12 @@ async fn unmap_folio(k: &Kernel, folio: PageRef) {
     enter!(k);
     let rwsem = anon_vma_rwsem(k.folio_anon_vma(folio.pfn).0);
     let mut after = None;
-    while let Some((vma, va)) = rmap_walk_next(k, folio.pfn, rwsem, after) {
+    while let Some((vma, va)) = rmap_walk_next(k, folio.pfn, 1, rwsem, after) {
         after = Some(rmap_order(k, &vma));
         let p = PmdPtr::of(vma.mm, va);
         let pmd = pmdp_get_lockless(k, p).await;
-        if pmd.is_leaf() && pmd.pfn() == folio.pfn {
-            __split_huge_pmd(k, &vma, p).await;
+        if pmd.is_leaf() && pmd.pfn() == folio.pfn || pmd.is_migration() {
+            __split_huge_pmd(k, &vma, p, Some(folio.pfn)).await;
         }
     }
     for i in 0..HPAGE_PMD_NR {
@@ -141,9 +139,12 @@ fn __split_huge_page(k: &Kernel, head: Pfn) -> impl Future<Output = bool> {
             return false;
         }
         k.emit(Event::Compound { pfn: head, order: HPAGE_PMD_ORDER, whole: false });
+        // What is said of the whole is said of each.
+        let inherited = PageFlags::SWAPBACKED | PageFlags::DIRTY | PageFlags::ACTIVE;
+        let inherited = k.peek_page(head).flags & inherited;
         for pfn in (0..HPAGE_PMD_NR).map(|i| head.add(i)) {
             k.init_page(pfn, |page| {
-                let flags = (page.flags - PageFlags::HEAD - PageFlags::TAIL) | PageFlags::SWAPBACKED;
+                let flags = (page.flags - PageFlags::HEAD - PageFlags::TAIL) | inherited;
                 Page { refcount: 1, order: 0, head: pfn, flags, ..page }
             });
             if pfn != head {

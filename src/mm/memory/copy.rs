@@ -53,9 +53,13 @@ pub(crate) async fn copy_page_range(k: &Kernel, dst: &Vma, src: &Vma) -> Result<
         let next = (p.base() + PTRS_PER_PTE as u8).min(src.end);
         let mut pmd = pmdp_get_lockless(k, p).await;
         // A driver's leaf faults again.
-        if pmd.is_leaf() && src.is_anonymous() {
-            ret = copy_huge_pmd(k, dst, src, va).await;
-            pmd = pmdp_get_lockless(k, p).await;
+        if pmd.maps_huge() && src.is_anonymous() {
+            match copy_huge_pmd(k, dst, src, va).await {
+                // It is copied, whatever becomes of it now.
+                Ok(true) => pmd = Pte::NONE,
+                Ok(false) => pmd = pmdp_get_lockless(k, p).await,
+                Err(errno) => ret = Err(errno),
+            }
         }
         if let (Ok(()), Some(table)) = (ret, pmd.table_nr()) {
             ret = copy_pte_range(k, dst, src, table, va, next).await;

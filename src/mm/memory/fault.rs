@@ -29,6 +29,7 @@ pub(crate) async fn handle_mm_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault 
     let pmd = pmdp_get_lockless(k, pmdp).await;
     let ret = match pmd.none() {
         true => create_huge_pmd(k, vma, vmf, pmdp).await,
+        false if pmd.is_migration() => pmd_migration_entry_wait(k, pmdp).await,
         false if pmd.is_leaf() => huge_pmd_fault(k, vma, vmf, pmdp, pmd).await,
         false => VmFault::Fallback,
     };
@@ -65,7 +66,7 @@ async fn huge_pmd_fault(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdPtr, pmd: Pte) ->
             return ret;
         }
     }
-    __split_huge_pmd(k, vma, p).await;
+    __split_huge_pmd(k, vma, p, None).await;
     VmFault::NoPage
 }
 

@@ -27,9 +27,9 @@ pub(crate) async fn unmap_page_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma,
         let next = (p.base() + PTRS_PER_PTE as u8).min(end);
         let from = std::mem::replace(&mut va, next);
         let mut pmd = pmdp_get_lockless(k, p).await;
-        if pmd.is_leaf() {
+        if pmd.maps_huge() {
             if next - from < HPAGE_PMD_NR as u8 {
-                __split_huge_pmd(k, vma, p).await;
+                __split_huge_pmd(k, vma, p, None).await;
             } else if zap_huge_pmd(k, tlb, vma, p).await {
                 continue;
             }

@@ -23,7 +23,7 @@ pub(in crate::mm) fn folio_exclusive(k: &Kernel, pfn: Pfn) -> bool {
 pub(super) async fn replace_anon_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: Ttu, shared: bool) -> bool {
     let (pfn, mm) = (page.pfn, k.table_mm(p.table));
     if pte.dirty() {
-        set_page_dirty(k, pfn).await;
+        set_page_dirty(k, k.compound_head(pfn)).await;
     }
     let lazyfree = k.step(obj::page(pfn, 1), Access::Read, || !k.folio_test(pfn, PageFlags::SWAPBACKED)).await;
     if lazyfree && what == Ttu::Unmap {

@@ -15,7 +15,7 @@ pub(crate) async fn folio_mkclean(k: &Kernel, page: PageRef) -> bool {
     };
     down_read(k, rwsem).await;
     let (mut cleaned, mut after) = (false, None);
-    while let Some((vma, va)) = rmap_walk_next(k, page.pfn, rwsem, after) {
+    while let Some((vma, va)) = rmap_walk_next(k, page.pfn, 1, rwsem, after) {
         after = Some(rmap_order(k, &vma));
         if vma.flags.contains(VmFlags::SHARED) {
             cleaned |= page_mkclean_one(k, page, &vma, va).await;

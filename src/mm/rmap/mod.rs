@@ -3,10 +3,12 @@
 //!
 //! Kept:       the entry is cleared and flushed, then the page's pins are looked at, then its entry says
 //!             where it is; MMU notifiers are told before any of it.
-//! Simplified: small pages; the flush is at once (no try_to_unmap_flush()).
+//! Simplified: the flush is at once (no try_to_unmap_flush()).  A huge page is taken as a whole only to move it;
+//!             who wants to split it asks page by page, who reclaims it splits it first.
 //! Left out:   page_referenced(): a page counts as not used lately.
 
 mod anon;
+mod huge;
 mod mkclean;
 
 pub(super) use anon::{folio_exclusive, folio_try_share_anon_rmap};
@@ -16,6 +18,7 @@ use super::gup::page_maybe_dma_pinned;
 use super::mm_types::*;
 use super::mmu_gather::flush_tlb_range;
 use super::mmu_notifier::*;
+use super::huge_memory::set_pmd_migration_entry;
 use super::page_writeback::set_page_dirty;
 use super::pgtable::*;
 use super::swap::put_page;
@@ -25,6 +28,7 @@ use crate::kernel::{Lock, Touch, Wait, down_read, enter, spin_lock, spin_unlock,
 use crate::limits::NR_MMS;
 use crate::trace::{Access, Event, Notify, Pfn, obj};
 use anon::replace_anon_pte;
+use huge::unmap_folio_range;
 use std::future::Future;
 
 #[track_caller]
@@ -127,6 +131,19 @@ pub(crate) fn page_add_anon_rmap(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8, exclus
     })
 }
 
+/// A huge page that moved is mapped by a leaf again; `exclusive`: by us alone.
+#[track_caller]
+pub(crate) fn folio_add_anon_rmap_pmd(k: &Kernel, head: Pfn, exclusive: bool) -> impl Future<Output = ()> {
+    let touch = [Touch::write(obj::page(head, 1)), Touch::write(obj::mapcount(head)), Touch::default()];
+    k.step_on(touch, Wait::Ready, move || {
+        if exclusive {
+            k.set_page_anon_exclusive(head, true);
+        }
+        let mapcount = k.entire_mapcount_add(head, 1);
+        k.emit(Event::Mapcount { pfn: head, delta: 1, mapcount, entire: true });
+    })
+}
+
 /// A page is mapped once less.
 #[track_caller]
 pub(crate) fn page_remove_rmap(k: &Kernel, pfn: Pfn) -> impl Future<Output = ()> {
@@ -171,8 +188,15 @@ pub(crate) fn rmap_lock(k: &Kernel, pfn: Pfn) -> Option<Lock> {
     (mapping != NO_MAPPING).then(|| i_mmap_rwsem(mapping))
 }
 
-/// The area behind `after` that may map a locked page, and where.  Linux: rmap_walk().
-pub(crate) fn rmap_walk_next(k: &Kernel, pfn: Pfn, rwsem: Lock, after: Option<RmapOrder>) -> Option<(Vma, u8)> {
+/// The area behind `after` that may map any of the `nr` pages from a locked one on, and where it begins to.
+/// Linux: rmap_walk().
+pub(crate) fn rmap_walk_next(
+    k: &Kernel,
+    pfn: Pfn,
+    nr: u8,
+    rwsem: Lock,
+    after: Option<RmapOrder>,
+) -> Option<(Vma, u8)> {
     let anon = k.folio_test_anon(pfn).then(|| k.folio_anon_vma(pfn));
     let mapping = if anon.is_some() { NO_MAPPING } else { k.folio_mapping(pfn) };
     let ours = |v: &Vma| match anon {
@@ -180,10 +204,15 @@ pub(crate) fn rmap_walk_next(k: &Kernel, pfn: Pfn, rwsem: Lock, after: Option<Rm
         None => v.mapping == mapping,
     };
     let index = anon.map_or_else(|| k.folio_index(pfn), |(_, index)| index);
-    let shows = |v: &Vma| ours(v) && (v.pgoff..v.pgoff + (v.end - v.start)).contains(&index);
+    let shows = |v: &Vma| ours(v) && v.pgoff < index + nr && index < v.pgoff + (v.end - v.start);
     let vma = next_in_rmap_order(k, rwsem, after, shows)?;
-    let va = vma.start + (index - vma.pgoff);
+    let va = vma.start + index.saturating_sub(vma.pgoff);
     Some((vma, va))
+}
+
+/// Where an area ends to map any of the `nr` pages of a locked anonymous one.  Linux: vma_address_end().
+pub(crate) fn rmap_end(k: &Kernel, head: Pfn, nr: u8, vma: &Vma) -> u8 {
+    vma.end.min(vma.start + (k.folio_anon_vma(head).1 + nr - vma.pgoff))
 }
 
 /// Locks the entry at `va` if it maps the page; `sync`: takes the lock even to see that it does not (PVMW_SYNC).
@@ -221,45 +250,45 @@ enum Ttu {
 /// It need not succeed: the caller looks at the map count.
 pub(crate) async fn try_to_unmap(k: &Kernel, page: PageRef) {
     enter!(k);
-    rmap_walk(k, page, Ttu::Unmap).await;
+    rmap_walk(k, page, 1, Ttu::Unmap).await;
 }
 
-/// As [`try_to_unmap`], for a page that moves: entries become migration entries, at which faults wait
-/// for the page's lock.
+/// As [`try_to_unmap`], for a page that moves, or a huge one: entries become migration entries, at which
+/// faults wait for the page's lock.
 pub(crate) async fn try_to_migrate(k: &Kernel, page: PageRef) {
     enter!(k);
-    rmap_walk(k, page, Ttu::Migrate).await;
+    rmap_walk(k, page, 1 << k.folio_order(page.pfn), Ttu::Migrate).await;
 }
 
 /// As [`try_to_migrate`], of a page of a huge one that is to be split: the caller holds the anon_vma's
 /// lock (TTU_RMAP_LOCKED).
 pub(crate) async fn try_to_migrate_locked(k: &Kernel, page: PageRef) {
     enter!(k);
-    rmap_walk_locked(k, page, Ttu::Split, anon_vma_rwsem(k.folio_anon_vma(page.pfn).0)).await;
+    rmap_walk_locked(k, page, 1, Ttu::Split, anon_vma_rwsem(k.folio_anon_vma(page.pfn).0)).await;
 }
 
 /// As [`try_to_unmap`], for a page that is broken (TTU_HWPOISON): nobody asks who has pinned it.
 pub(crate) async fn unmap_poisoned_folio(k: &Kernel, page: PageRef) {
     enter!(k);
-    rmap_walk(k, page, Ttu::Poison).await;
+    rmap_walk(k, page, 1, Ttu::Poison).await;
 }
 
-async fn rmap_walk(k: &Kernel, page: PageRef, what: Ttu) {
+async fn rmap_walk(k: &Kernel, page: PageRef, nr: u8, what: Ttu) {
     let Some(rwsem) = rmap_lock(k, page.pfn) else {
         return;
     };
     down_read(k, rwsem).await;
-    rmap_walk_locked(k, page, what, rwsem).await;
+    rmap_walk_locked(k, page, nr, what, rwsem).await;
     up_read(k, rwsem);
 }
 
-async fn rmap_walk_locked(k: &Kernel, page: PageRef, what: Ttu, rwsem: Lock) {
+async fn rmap_walk_locked(k: &Kernel, page: PageRef, nr: u8, what: Ttu, rwsem: Lock) {
     let mut after = None;
-    while let Some((vma, va)) = rmap_walk_next(k, page.pfn, rwsem, after) {
+    while let Some((vma, va)) = rmap_walk_next(k, page.pfn, nr, rwsem, after) {
         after = Some(rmap_order(k, &vma));
         let more = match what {
             Ttu::Unmap | Ttu::Poison => try_to_unmap_one(k, page, &vma, va, what).await,
-            Ttu::Migrate | Ttu::Split => try_to_migrate_one(k, page, &vma, va, what).await,
+            Ttu::Migrate | Ttu::Split => try_to_migrate_one(k, page, nr, &vma, va, what).await,
         };
         if !more {
             break;
@@ -269,29 +298,32 @@ async fn rmap_walk_locked(k: &Kernel, page: PageRef, what: Ttu, rwsem: Lock) {
 
 async fn try_to_unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
     enter!(k);
-    unmap_one(k, page, vma, va, what).await
+    unmap_one(k, page, 1, vma, va, what).await
 }
 
-async fn try_to_migrate_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
+async fn try_to_migrate_one(k: &Kernel, page: PageRef, nr: u8, vma: &Vma, va: u8, what: Ttu) -> bool {
     enter!(k);
-    unmap_one(k, page, vma, va, what).await
+    unmap_one(k, page, nr, vma, va, what).await
 }
 
-/// Takes a page from one area; false: the walk ends.
-async fn unmap_one(k: &Kernel, page: PageRef, vma: &Vma, va: u8, what: Ttu) -> bool {
+/// Takes a page, or the `nr` pages of a huge one, from one area; false: the walk ends.
+async fn unmap_one(k: &Kernel, page: PageRef, nr: u8, vma: &Vma, va: u8, what: Ttu) -> bool {
     if k.fixed(Fix::TtuSkipPinned) && folio_maybe_dma_pinned(k, page.pfn).await {
         return true;
     }
     // Only a split cares, and only without the fix does it not wait.
     let sync = what != Ttu::Split || k.fixed(Fix::TtuSync);
-    let range = MmuNotifierRange::new(Notify::Clear, vma.mm, va, va + 1);
+    let end = if nr > 1 { rmap_end(k, page.pfn, nr, vma) } else { va + 1 };
+    let range = MmuNotifierRange::new(Notify::Clear, vma.mm, va, end);
     // Before v4.14 mmu_notifier_invalidate_page() came when all was over.
     let around = k.fixed(Fix::RmapNotifierRange);
     if around {
         mmu_notifier_invalidate_range_start(k, &range).await;
     }
     let mut ret = true;
-    if let Some((p, _)) = page_vma_mapped_walk(k, page.pfn, vma, va, sync).await {
+    if nr > 1 {
+        ret = unmap_folio_range(k, page, vma, va..end, what).await;
+    } else if let Some((p, _)) = page_vma_mapped_walk(k, page.pfn, vma, va, sync).await {
         ret = unmap_pte(k, page, vma, va, p, what).await;
         spin_unlock(k, ptl(p.table));
     }
