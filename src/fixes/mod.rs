@@ -105,6 +105,10 @@ fixes! {
         "be6e843fc51a mm/huge_memory: fix dereferencing invalid pmd migration entry",
         "a split does not ask the migration entry of another huge page for its page",
         on "v6.12";
+    HwpoisonSplitCount = "hwpoison-split-count", Upstream, (3, 13),
+        "a3e0f9e47d5e mm/memory-failure.c: transfer page count from head page to tail page after split thp",
+        "a huge page is split so that the reference of memory failure is that of the page that breaks",
+        on "newest";
     MremapFlush = "mremap-flush", Upstream, (4, 19),
         "eb66ae030829 mremap: properly flush TLB before releasing the page",
         "mremap flushes the old address before it drops the page-table lock",

@@ -275,9 +275,8 @@ async fn remove_migration_range(k: &Kernel, vma: &Vma, range: Range<u8>, rwsem: 
             }
         } else if pmd.is_table() {
             for va in va..next {
-                let page = |folio: PageRef| {
-                    PageRef { pfn: folio.pfn.add((vma.pgoff_of(va) - index) as usize), ..folio }
-                };
+                let page =
+                    |folio: PageRef| PageRef { pfn: folio.pfn.add((vma.pgoff_of(va) - index) as usize), ..folio };
                 remove_migration_pte(k, vma, va, rwsem, page(old), page(new)).await;
             }
         }

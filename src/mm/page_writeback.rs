@@ -56,6 +56,18 @@ pub(crate) async fn folio_clear_dirty_for_io(k: &Kernel, page: PageRef) -> bool 
     .await
 }
 
+/// Whether a locked page of a file holds what the disk does not; the dirty bits of entries become the page's.
+pub(super) async fn folio_mkclean_dirty(k: &Kernel, page: PageRef) -> bool {
+    if page_dirty(k, page.pfn).await {
+        return true;
+    }
+    let dirty = mapping_can_writeback(k.folio_mapping(page.pfn)) && folio_mkclean(k, page).await;
+    if dirty {
+        set_page_dirty(k, page.pfn).await;
+    }
+    dirty
+}
+
 /// PageDirty(), without a lock.
 #[track_caller]
 pub(crate) fn page_dirty(k: &Kernel, pfn: Pfn) -> impl Future<Output = bool> {

@@ -178,7 +178,8 @@ pub(crate) async fn try_to_unuse(k: &Kernel) {
     }
 }
 
-async fn folio_wait_writeback(k: &Kernel, pfn: Pfn, slot: u8) {
+/// Waits until the device has a page of the swap cache; the page is locked.
+pub(super) async fn folio_wait_writeback(k: &Kernel, pfn: Pfn, slot: u8) {
     if k.step(obj::page(pfn, 1), Access::Read, || k.folio_test(pfn, PageFlags::WRITEBACK)).await {
         wait_event(k, WORD_SWAP + slot).await;
     }

@@ -41,24 +41,26 @@ async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8) {
         return;
     };
     mutex_lock(k, folio_lock(page.pfn)).await;
-    let ours = k.folio_mapping(page.pfn) == mapping;
-    if ours {
-        if let Some(ops) = k.a_ops(mapping) {
-            folio_wait_writeback(k, page.pfn, mapping, pgoff).await;
-            unmap_mapping_range(k, mapping, pgoff, pgoff + 1, false).await;
-            ops.invalidate_folio(k, page).await;
-        } else {
-            unmap_mapping_range(k, mapping, pgoff, pgoff + 1, false).await;
-        }
-        folio_cancel_dirty(k, page.pfn).await;
-        spin_lock(k, i_pages(mapping)).await;
-        k.xa_store(mapping, pgoff, None);
-        k.set_folio_mapping(page.pfn, mapping, None);
-        spin_unlock(k, i_pages(mapping));
+    if k.folio_mapping(page.pfn) == mapping {
+        truncate_inode_folio(k, mapping, pgoff, page).await;
     }
     mutex_unlock(k, folio_lock(page.pfn));
-    if ours {
-        put_page(k, page).await; // the page cache's
-    }
     put_page(k, page).await;
+}
+
+/// Takes a locked page out of the page cache, which drops its reference.
+pub(super) async fn truncate_inode_folio(k: &Kernel, mapping: u8, pgoff: u8, page: PageRef) {
+    if let Some(ops) = k.a_ops(mapping) {
+        folio_wait_writeback(k, page.pfn, mapping, pgoff).await;
+        unmap_mapping_range(k, mapping, pgoff, pgoff + 1, false).await;
+        ops.invalidate_folio(k, page).await;
+    } else {
+        unmap_mapping_range(k, mapping, pgoff, pgoff + 1, false).await;
+    }
+    folio_cancel_dirty(k, page.pfn).await;
+    spin_lock(k, i_pages(mapping)).await;
+    k.xa_store(mapping, pgoff, None);
+    k.set_folio_mapping(page.pfn, mapping, None);
+    spin_unlock(k, i_pages(mapping));
+    put_page(k, page).await; // the page cache's
 }

@@ -139,7 +139,7 @@ async fn shrink_folio(k: &Kernel, page: PageRef) -> Shrunk {
             return Shrunk::Keep;
         }
         // A huge page stays one if somebody holds it otherwise than by an entry.
-        if k.page_head(pfn) && !(can_split_folio(k, pfn).await && split_huge_page(k, page).await.is_ok()) {
+        if k.page_head(pfn) && !(can_split_folio(k, pfn).await && split_huge_page(k, page, pfn).await.is_ok()) {
             return Shrunk::Activate;
         }
         if !add_to_swap(k, page).await {

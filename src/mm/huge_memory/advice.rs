@@ -26,7 +26,7 @@ pub(crate) async fn split_leaf(k: &Kernel, p: PmdPtr, alone: bool) {
     spin_unlock(k, page_table_lock(p.mm));
     if let Some(folio) = folio {
         // Who holds it otherwise keeps it whole.
-        _ = split_huge_page(k, folio).await;
+        _ = split_huge_page(k, folio, folio.pfn).await;
         mutex_unlock(k, folio_lock(folio.pfn));
         put_page(k, folio).await;
     }

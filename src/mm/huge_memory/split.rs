@@ -42,7 +42,7 @@ pub(crate) async fn split_huge_pages_pid(k: &Kernel, start: u8, end: u8) -> Resu
         if !trylock(k, folio_lock(folio.pfn)).await {
             ret = Err(Errno::EAGAIN);
         } else {
-            match split_huge_page(k, folio).await {
+            match split_huge_page(k, folio, folio.pfn).await {
                 Ok(()) => split += 1,
                 Err(errno) => ret = Err(errno),
             }
@@ -74,11 +74,11 @@ async fn folio_walk_start(k: &Kernel, vma: &Vma, va: u8) -> Option<PageRef> {
     found.then_some(folio)
 }
 
-/// Makes small pages of a huge one, which the caller has locked and holds.
+/// Makes small pages of a huge one, which the caller has locked and holds: his reference is that of page `keep` then.
 ///
 /// # Errors
 /// -EAGAIN: somebody else holds it too.
-pub(crate) async fn split_huge_page(k: &Kernel, folio: PageRef) -> Result<(), Errno> {
+pub(crate) async fn split_huge_page(k: &Kernel, folio: PageRef, keep: Pfn) -> Result<(), Errno> {
     enter!(k);
     let head = folio.pfn;
     let anon_vma = anon_vma_rwsem(k.folio_anon_vma(head).0);
@@ -98,7 +98,12 @@ pub(crate) async fn split_huge_page(k: &Kernel, folio: PageRef) -> Result<(), Er
     }
     for page in (1..HPAGE_PMD_NR).map(|i| PageRef { pfn: head.add(i), ..folio }) {
         k.step(obj::page(page.pfn, 1), Access::Write, || k.folio_assign(page.pfn, PageFlags::LRU, true)).await;
-        put_page(k, page).await;
+        if page.pfn != keep {
+            put_page(k, page).await;
+        }
+    }
+    if keep != head {
+        put_page(k, folio).await;
     }
     Ok(())
 }

@@ -41,12 +41,20 @@ pub(super) async fn do_swap_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> 
         },
     };
     mutex_lock(k, folio_lock(page.pfn)).await;
-    let same = || k.folio_test(page.pfn, PageFlags::SWAPCACHE) && k.folio_swap(page.pfn) == slot;
-    let mapped = match k.step(obj::page(page.pfn, 1), Access::Read, same).await {
+    let look = || {
+        let same = k.folio_test(page.pfn, PageFlags::SWAPCACHE) && k.folio_swap(page.pfn) == slot;
+        (same, k.folio_test(page.pfn, PageFlags::HWPOISON))
+    };
+    let (same, broken) = k.step(obj::page(page.pfn, 1), Access::Read, look).await;
+    let mapped = match same && !broken {
         true => map_swapped_page(k, vma, vmf, orig, slot, page).await,
         false => None,
     };
     mutex_unlock(k, folio_lock(page.pfn));
+    if same && broken {
+        put_page(k, page).await;
+        return VmFault::Sigbus; // VM_FAULT_HWPOISON
+    }
     let Some(pte) = mapped else {
         put_page(k, page).await;
         return VmFault::NoPage;

@@ -123,6 +123,9 @@ async fn zap_nonpresent_pte(k: &Kernel, vma: &Vma, p: PtePtr, pte: Pte, details:
         }
         add_mm_counter(k, vma.mm, pte.pfn(), -1);
     }
+    if pte.is_hwpoison() && !details.even_cows {
+        return;
+    }
     ptep_get_and_clear(k, p).await;
 }
 

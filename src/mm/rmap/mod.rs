@@ -15,10 +15,10 @@ pub(super) use anon::{folio_exclusive, folio_try_share_anon_rmap};
 pub(crate) use mkclean::folio_mkclean;
 
 use super::gup::page_maybe_dma_pinned;
+use super::huge_memory::set_pmd_migration_entry;
 use super::mm_types::*;
 use super::mmu_gather::flush_tlb_range;
 use super::mmu_notifier::*;
-use super::huge_memory::set_pmd_migration_entry;
 use super::page_writeback::set_page_dirty;
 use super::pgtable::*;
 use super::swap::put_page;
@@ -190,13 +190,7 @@ pub(crate) fn rmap_lock(k: &Kernel, pfn: Pfn) -> Option<Lock> {
 
 /// The area behind `after` that may map any of the `nr` pages from a locked one on, and where it begins to.
 /// Linux: rmap_walk().
-pub(crate) fn rmap_walk_next(
-    k: &Kernel,
-    pfn: Pfn,
-    nr: u8,
-    rwsem: Lock,
-    after: Option<RmapOrder>,
-) -> Option<(Vma, u8)> {
+pub(crate) fn rmap_walk_next(k: &Kernel, pfn: Pfn, nr: u8, rwsem: Lock, after: Option<RmapOrder>) -> Option<(Vma, u8)> {
     let anon = k.folio_test_anon(pfn).then(|| k.folio_anon_vma(pfn));
     let mapping = if anon.is_some() { NO_MAPPING } else { k.folio_mapping(pfn) };
     let ours = |v: &Vma| match anon {
@@ -343,7 +337,10 @@ async fn unmap_pte(k: &Kernel, page: PageRef, vma: &Vma, va: u8, p: PtePtr, what
     }
     let pte = ptep_clear_flush(k, vma, va, p).await;
     let ret = match k.folio_test_anon(page.pfn) {
-        _ if what == Ttu::Poison => {
+        anon if what == Ttu::Poison => {
+            if pte.dirty() && !anon {
+                set_page_dirty(k, page.pfn).await;
+            }
             add_mm_counter(k, vma.mm, page.pfn, -1);
             set_pte_at(k, p, Pte::hwpoison(page.pfn)).await;
             true
