@@ -273,11 +273,19 @@ fixes! {
         "the same in migrate_pages (that thread: a pinned page cannot be migrated by definition)",
         "migration does not even look who maps a page that may be pinned",
         on "newest +page-pin-strict";
+    ForkSkipPinned = "fork-skip-pinned", Proposed, (never),
+        "mm: Trial do_wp_page() simplification (Torvalds in that thread, 18 September 2020)",
+        "fork does not give the child a page that may be pinned, as if by MADV_DONTFORK",
+        on "newest -fork-early-cow";
     TtmOrderedPtes = "ttm-order-ptes", Proposed, (never),
         "order > 0 mappings as a run of special ptes (thread of February 2021)",
         "TTM maps a huge-aligned buffer object by ptes",
         on "v5.12";
 
+    CollapseScanCount = "collapse-scan-count", Policy, (2, 6),
+        "ba76149f47d8 thp: khugepaged",
+        "khugepaged looks at reference counts before it tells anybody, too",
+        on "newest +page-pin-strict";
     TlbFlushIpi = "tlb-flush-ipi", Policy, (2, 6),
         "arch/x86/mm/tlb.c; arm64 broadcasts instead",
         "translations are flushed by interrupt, which waits for every GUP-fast",
@@ -363,6 +371,10 @@ fixes! {
     MigrateCountEarly = "migrate-count-early", Mutant, (never),
         "Z14b", "migration counts references before it unmaps the page, not after",
         on "v5.12";
+    CollapseCountEarly = "collapse-count-early", Mutant, (never),
+        "Z9: is_refcount_suitable() in hpage_collapse_scan_pmd() alone",
+        "khugepaged looks at reference counts before it clears the pmd, and not after",
+        on "newest";
     FenceInitLate = "fence-init-late", Mutant, (never),
         "a lost wake-up", "a job's fence is set up after the GPU has got the job",
         on "newest";

@@ -107,7 +107,7 @@ async fn hpage_collapse_scan_pmd(k: &Kernel, vma: &Vma, p: PmdPtr, table: u8) ->
         let pfn = if pte.present() { vm_normal_page(k, vma, va, pte) } else { None };
         writable |= pte.write();
         suitable = match pfn {
-            Some(pfn) => is_refcount_suitable(k, k.compound_head(pfn)).await,
+            Some(pfn) => !k.fixed(Fix::CollapseScanCount) || is_refcount_suitable(k, k.compound_head(pfn)).await,
             None => false,
         };
         if !suitable {
@@ -193,7 +193,7 @@ async fn __collapse_huge_page_isolate(
         }
         isolated.heads[isolated.nr] = head;
         isolated.nr += 1;
-        if !is_refcount_suitable(k, head).await {
+        if !k.fixed(Fix::CollapseCountEarly) && !is_refcount_suitable(k, head).await {
             return Err(Errno::EAGAIN);
         }
     }

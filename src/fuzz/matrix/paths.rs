@@ -31,6 +31,10 @@ pub const KERNELS: &[&str] = &[
     "v7.2",
     "newest",
     "newest +page-pin-strict",
+    "newest +page-pin-strict -collapse-scan-count",
+    "newest +collapse-count-early",
+    "newest -fork-early-cow",
+    "newest -fork-early-cow +fork-skip-pinned",
     "v5.10 +ttu-skip-pinned",
     "v5.10 +shrink-skip-pinned",
     "v5.10 +swap-no-pinned",
@@ -84,8 +88,8 @@ paths! {
         [mmap 14 fsync 18],
         [mmap(map: "shared") mmap(file: "f4") fsync(file: "f4")], NONE;
     "migrate", "move_pages() of anonymous pages",
-        [mmap 14 move_pages 20],
-        [mmap(map: "anon")], NONE;
+        [mmap 14 madvise 4 move_pages 20],
+        [mmap(map: "anon") madvise(advice: "hugepage")], NONE;
     "split", "huge pages that are split, or lose some of their pages",
         [mmap 14 madvise 14 split_huge_pages 16 munmap 4 mprotect 4],
         [mmap(map: "anon") madvise(advice: "hugepage" | "dontneed")], NONE;

@@ -124,6 +124,9 @@ async fn copy_pte(k: &Kernel, dst: &Vma, src: &Vma, at: (u8, u8, u8), prealloc: 
     }
     if let Some(pfn) = vm_normal_page(k, src, va, pte) {
         if page_needs_cow_for_dma(k, src, pfn).await {
+            if k.fixed(Fix::ForkSkipPinned) {
+                return true; // as if by MADV_DONTFORK
+            }
             return copy_present_page(k, dst, src, va, dst_p, src_p, prealloc).await;
         }
         get_page(k, pfn).await;
@@ -145,7 +148,8 @@ async fn copy_pte(k: &Kernel, dst: &Vma, src: &Vma, at: (u8, u8, u8), prealloc: 
 pub(crate) async fn page_needs_cow_for_dma(k: &Kernel, src: &Vma, pfn: Pfn) -> bool {
     enter!(k);
     let shared = k.fixed(Fix::WpReuseExclusive) && !k.page_anon_exclusive(pfn);
-    if !k.fixed(Fix::ForkEarlyCow) || !src.flags.is_cow() || !k.folio_test_anon(pfn) || shared {
+    let early = k.fixed(Fix::ForkEarlyCow) || k.fixed(Fix::ForkSkipPinned);
+    if !early || !src.flags.is_cow() || !k.folio_test_anon(pfn) || shared {
         return false;
     }
     let head = k.compound_head(pfn);
