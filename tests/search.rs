@@ -8,11 +8,10 @@ use gupfuzz::prog::{Prog, Script, TARGETS, Target};
 use std::fs;
 use std::path::Path;
 
-/// Programs up to a violation with this title; `None`: not within `limit`.
-fn programs_to_bug(target: &'static Target, kernel: &str, title: &str, seed: u64, limit: u64) -> Option<u64> {
-    let kernel: Spec = kernel.parse().expect("a kernel");
-    let options = Options { until: Some(title.into()), ..Options::default() };
-    let mut campaign = Campaign::new(target, &kernel, seed, options);
+/// Programs up to a violation with this title, or any; `None`: not within `limit`.
+fn programs_to_bug(target: &'static Target, kernel: &Spec, title: Option<&str>, seed: u64, limit: u64) -> Option<u64> {
+    let options = Options { until: title.map(Into::into), ..Options::default() };
+    let mut campaign = Campaign::new(target, kernel, seed, options);
     campaign.run(limit)?;
     Some(campaign.counts().programs)
 }
@@ -37,7 +36,8 @@ fn easy_bugs_are_found_at_once() {
         ("newest +ttm-swapout-no-unmap", "page-table-check-free in ttm_tt_swapout"),
         ("newest -shmem-helper-no-cow", "bug-on-pfnmap-cow in vmf_insert_pfn_prot"),
     ] {
-        let found = (1..=2).filter_map(|seed| programs_to_bug(&TARGETS[0], kernel, title, seed, 20_000)).count();
+        let spec = kernel.parse().expect("a kernel");
+        let found = (1..=2).filter_map(|seed| programs_to_bug(&TARGETS[0], &spec, Some(title), seed, 20_000)).count();
         assert_eq!(found, 2, "{title} on {kernel}");
     }
 }
@@ -56,7 +56,21 @@ fn target_of(prog: &Prog) -> &'static Target {
     TARGETS.iter().max_by_key(|target| liking(target)).expect("a target")
 }
 
+/// The kernel on which only this entry was changed back, if that is the newest one or a policy of it: such
+/// a kernel is silent, and whatever fires without it is the entry's bug.
+fn mended(kernel: &Spec, name: &str) -> Option<Spec> {
+    let text = kernel.to_string();
+    let others = text.split(' ').filter(|word| word.strip_prefix(['+', '-']) != Some(name));
+    let mended = others.collect::<Vec<_>>().join(" ");
+    (mended != text && mended.starts_with("newest")).then(|| mended.parse().expect("a kernel"))
+}
+
 /// `cargo test --release --test search -- --ignored --nocapture` prints the table; it takes many minutes.
+///
+/// Most bugs have several faces: a page that a fork shared under a pin is a lost write to who writes it, and a
+/// pinned page that is shared to who lets go of it.  So first comes how many programs it takes to see any
+/// of them, where that is known to be this bug: the mended kernel is silent for as many programs of
+/// the same search.  Then, how many to see the one that the program in the corpus shows.
 #[test]
 #[ignore = "millions of programs"]
 fn every_bug_of_the_fix_table_is_found() {
@@ -68,10 +82,21 @@ fn every_bug_of_the_fix_table_is_found() {
     for path in files {
         let script = Script::parse(&fs::read_to_string(&path).unwrap()).expect("a program");
         let (kernel, title) = (script.kernel.expect("a kernel"), script.expect.expect("a title"));
+        let kernel: Spec = kernel.parse().expect("a kernel");
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let target = target_of(&script.prog);
-        let programs = [1, 2].map(|seed| programs_to_bug(target, &kernel, &title, seed, LIMIT));
-        println!("{name:28} {programs:>8?}  gupfuzz run {} --kernel {kernel:?} --until {title:?}", target.name);
+        let same = [1, 2].map(|seed| programs_to_bug(target, &kernel, Some(&title), seed, LIMIT));
+        let any = mended(&kernel, &name).map(|mended| {
+            [1, 2].map(|seed| {
+                let programs = programs_to_bug(target, &kernel, None, seed, LIMIT)?;
+                programs_to_bug(target, &mended, None, seed, programs).is_none().then_some(programs)
+            })
+        });
+        let (any, programs) = (format!("{any:?}"), any.unwrap_or(same));
+        println!(
+            "{name:28} {any:>28} {same:>28?}  gupfuzz run {} --kernel \"{kernel}\" --until {title:?}",
+            target.name
+        );
         if programs.contains(&None) {
             missing.push(name);
         }

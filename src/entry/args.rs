@@ -74,6 +74,14 @@ impl ArgKind {
         }
     }
 
+    /// The byte of a word.
+    pub(crate) fn byte_of(self, word: &str) -> Option<u8> {
+        match self {
+            ArgKind::Enum(all) => all.iter().position(|other| *other == word).map(|i| i as u8),
+            _ => None,
+        }
+    }
+
     /// Any byte, mapped into the range.
     pub const fn normalize(self, byte: u8) -> u8 {
         (byte as usize % self.values()) as u8

@@ -19,11 +19,11 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 
 /// Of 256 programs, those that are new from the ground up.
-const FRESH: u8 = 128;
+const FRESH: u8 = 152;
 /// Of 256 changed programs, those that are spliced with another.
 const SPLICED: u8 = 40;
 /// Records of a changed program.
-const LONG: usize = 32;
+const LONG: usize = 20;
 /// Executed interleavings without anything new after which a search begins again, at first.
 const PATIENCE: u64 = 20_000;
 /// How often it doubles.

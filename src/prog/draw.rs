@@ -83,6 +83,16 @@ impl Pool {
         pool
     }
 
+    /// Has everything be about one page: where things are mapped, or behind it.
+    pub(super) fn narrow(&mut self, rng: &mut Rng) -> u16 {
+        self.page = self.bases[0];
+        if chance(rng, 160) {
+            self.page += rng.u8(0..HPAGE_PMD_NR as u8);
+        }
+        self.nr_bases = self.nr_bases.min(2);
+        self.focus(240)
+    }
+
     /// Has nearly all calls be about one page, until told otherwise; returns what was.
     pub(super) fn focus(&mut self, focus: u16) -> u16 {
         std::mem::replace(&mut self.focus, focus)

@@ -9,8 +9,9 @@
 //! The shape of a program: one task sets the scene, then two to five calls of two to four tasks
 //! race, and so on until it is long enough.
 
+use super::deck::Deck;
 use super::draw::{Pool, call, chance};
-use super::shape::{Deck, Effect, Menu, Shape, World};
+use super::shape::{Effect, Menu, Shape, World};
 use super::suspension::suspend;
 use super::{Call, Prog, Rec, ScheduleKind, Target};
 use crate::entry::HandleKind;
@@ -116,29 +117,46 @@ pub(super) fn draw_choices(rng: &mut Rng) -> Rec {
 }
 
 /// A program in the making.
-struct Scene<'a> {
+pub(super) struct Scene<'a> {
     menu: &'a Menu,
     deck: Deck,
-    pool: Pool,
-    world: World,
+    pub(super) pool: Pool,
+    pub(super) world: World,
     /// How many tasks race.
-    tasks: u8,
+    pub(super) tasks: u8,
     length: usize,
     prog: &'a mut Prog,
-    rng: &'a mut Rng,
+    pub(super) rng: &'a mut Rng,
 }
 
 /// Everything is allowed: the last value of a protection.
-const ALL_PROT: u8 = 3;
+pub(super) const ALL_PROT: u8 = 3;
 
 /// Calls that can race at once.
 const MAX_RACERS: usize = 5;
+
+/// Of 256 programs, those in which allocations fail at the beginning.
+const FAILS: u16 = 6;
+
+/// Of 256 programs, those that begin with a duel.
+const DUELS: u16 = 128;
 
 /// Of 256 racing calls about a page, those for which it is touched before.
 const WARM: u16 = 72;
 
 impl<'a> Scene<'a> {
     fn play(&mut self) {
+        if chance(self.rng, DUELS) {
+            self.duel();
+            if chance(self.rng, 208) {
+                return;
+            }
+        }
+        if chance(self.rng, FAILS)
+            && let Some(shape) = self.any(Shape::fails)
+        {
+            self.fail(shape, 0);
+        }
         let races = !chance(self.rng, 24);
         while self.prog.records.len() < self.length {
             for _ in 0..self.rng.u8(1..=3) {
@@ -162,41 +180,17 @@ impl<'a> Scene<'a> {
         self.provide(shape, task);
         let call = self.draw(shape, task);
         self.push(shape, call);
-        // What lost a protection and gets it back has other entries than what never lost it.
+        self.unprotect(shape, call);
+    }
+
+    /// What lost a protection and gets it back has other entries than what never lost it.
+    pub(super) fn unprotect(&mut self, shape: &Shape, mut call: Call) {
         if let Some(i) = shape.protects()
             && chance(self.rng, 128)
         {
-            let mut again = call;
-            again.args[i] = ALL_PROT;
-            self.push(shape, again);
-        }
-    }
-
-    /// Allocations that fail, and at once a call that makes them.
-    fn fail(&mut self, shape: &Shape, task: u8) {
-        let mut victim = self.pick();
-        for _ in 0..4 {
-            if victim.allocates() {
-                break;
-            }
-            victim = self.pick();
-        }
-        self.provide(victim, task);
-        // What has nothing yet allocates most, and of another size than what was given back before.
-        let fresh = victim.needs.filter(|_| chance(self.rng, 160));
-        let fresh = fresh.and_then(|slot| Some((slot.arg, self.provide_slot(slot.kind, task, true)?)));
-        loop {
-            let call = self.draw(shape, task);
+            call.args[i] = ALL_PROT;
             self.push(shape, call);
-            if chance(self.rng, 128) {
-                break;
-            }
         }
-        let mut call = self.draw(victim, task);
-        if let Some((arg, slot)) = fresh {
-            call.args[arg as usize] = slot;
-        }
-        self.push(victim, call);
     }
 
     /// A page is looked at after a race: what was lost shows only to who reads it.
@@ -233,7 +227,7 @@ impl<'a> Scene<'a> {
 
         let focus = self.pool.focus(if meeting { 224 } else { 128 });
         let mut before = self.world;
-        let mut calls = [None; MAX_RACERS];
+        let mut calls = [None::<Call>; MAX_RACERS];
         let first = self.rng.u8(0..NR_USER_TASKS as u8);
         let first = if chance(self.rng, 208) { 0 } else { first };
         for (i, shape) in racers.iter().enumerate() {
@@ -307,7 +301,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Makes what a call needs, if it can be made.
-    fn provide(&mut self, shape: &Shape, task: u8) {
+    pub(super) fn provide(&mut self, shape: &Shape, task: u8) {
         if self.prog.records.len() >= MAX_CALLS || self.world.feasible(shape) || chance(self.rng, 12) {
             return;
         }
@@ -326,7 +320,7 @@ impl<'a> Scene<'a> {
     }
 
     /// A call that fills a slot, with something of any size or as most are; returns which slot.
-    fn provide_slot(&mut self, kind: HandleKind, task: u8, any_size: bool) -> Option<u8> {
+    pub(super) fn provide_slot(&mut self, kind: HandleKind, task: u8, any_size: bool) -> Option<u8> {
         let shape = self.any(|s| s.fills.is_some_and(|slot| slot.kind == kind))?;
         self.provide(shape, task);
         let mut call = self.draw(shape, task);
@@ -339,7 +333,7 @@ impl<'a> Scene<'a> {
     }
 
     /// A call for which a condition holds.
-    fn provide_by(&mut self, wanted: impl Fn(&Shape) -> bool, task: u8) {
+    pub(super) fn provide_by(&mut self, wanted: impl Fn(&Shape) -> bool, task: u8) {
         if let Some(shape) = self.any(wanted) {
             self.provide(shape, task);
             let call = self.draw(shape, task);
@@ -348,7 +342,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Some operation for which a condition holds, in the deck or not.
-    fn any(&mut self, wanted: impl Fn(&Shape) -> bool) -> Option<&'a Shape> {
+    pub(super) fn any(&mut self, wanted: impl Fn(&Shape) -> bool) -> Option<&'a Shape> {
         let mut sum = 0;
         let mut chosen = None;
         for shape in self.menu.shapes.iter().filter(|s| s.weight > 0 && wanted(s)) {
@@ -360,15 +354,15 @@ impl<'a> Scene<'a> {
         chosen
     }
 
-    fn pick(&mut self) -> &'a Shape {
+    pub(super) fn pick(&mut self) -> &'a Shape {
         &self.menu.shapes[self.deck.draw(self.rng)]
     }
 
-    fn draw(&mut self, shape: &Shape, task: u8) -> Call {
+    pub(super) fn draw(&mut self, shape: &Shape, task: u8) -> Call {
         call(shape, &self.pool, &self.world, task, self.rng)
     }
 
-    fn push(&mut self, shape: &Shape, call: Call) {
+    pub(super) fn push(&mut self, shape: &Shape, call: Call) {
         self.world.apply(shape, &call);
         self.prog.records.push(Rec::Call(call));
     }

@@ -7,7 +7,10 @@
 
 mod bytes;
 mod cursor;
+mod deck;
 mod draw;
+mod duel;
+mod failure;
 mod generate;
 mod interleaving;
 mod minimization;

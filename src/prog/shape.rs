@@ -4,6 +4,7 @@
 //! Only the generator asks, to make calls that succeed more often than not.  So a guess is enough,
 //! and a new operation named like its kin needs no line here.
 
+use super::deck::Deck;
 use super::{Call, Target};
 use crate::entry::{ArgDesc, ArgKind, HandleKind, OPS, Op};
 use crate::limits::{HPAGE_PMD_NR, NR_HANDLES, TASK_SIZE};
@@ -94,9 +95,29 @@ impl Shape {
         !gives && !self.takes() && !self.touches() && !self.fails()
     }
 
+    /// The same, and it is nothing that references are for.
+    pub(super) fn removes(&self) -> bool {
+        self.revokes() && !self.uses()
+    }
+
     /// Whether it does something with what is in a slot.
     pub(super) fn uses(&self) -> bool {
         self.needs.is_some() && self.addr.is_none() && self.fills.is_none() && !self.frees
+    }
+
+    /// Whether it writes to what is in a slot.
+    pub(super) fn writes(&self) -> bool {
+        self.uses() && self.op.args.iter().any(|arg| arg.name == "value")
+    }
+
+    /// Whether it is about huge pages.
+    pub(super) fn splits(&self) -> bool {
+        self.op.name.contains("huge")
+    }
+
+    /// Whether another task goes on in a copy of the address space.
+    pub(super) fn forks(&self) -> bool {
+        self.op.name == "fork"
     }
 
     /// Whether it touches one page and no more: load and store.
@@ -156,7 +177,8 @@ fn favourite(desc: &ArgDesc) -> (u8, u16) {
         (_, "caching") => (0, 64),
         (_, "prot") => (last, 192),
         (ArgKind::Enum(_) | ArgKind::OneOf(_) | ArgKind::Handle { .. }, _) => (0, 144),
-        (_, "pgoff") => (0, 192),
+        // Who is in no race of the parent's.
+        (_, "child") => (3, 144),
         _ => (0, 0),
     }
 }
@@ -215,38 +237,6 @@ impl Menu {
     }
 }
 
-/// Cards to draw from: operations by index, each as often as it weighs.
-#[derive(Debug)]
-pub(super) struct Deck {
-    cards: [u8; 512],
-    len: usize,
-}
-
-impl Default for Deck {
-    fn default() -> Deck {
-        Deck { cards: [0; 512], len: 0 }
-    }
-}
-
-impl Deck {
-    /// Adds an operation; what there is no room for is left out.
-    pub(super) fn add(&mut self, index: usize, weight: u8) {
-        let end = self.cards.len().min(self.len + usize::from(weight));
-        self.cards[self.len..end].fill(index as u8);
-        self.len = end;
-    }
-
-    /// The index of some operation.
-    pub(super) fn draw(&self, rng: &mut Rng) -> usize {
-        self.cards[rng.usize(0..self.len.max(1))].into()
-    }
-
-    /// Operations that were added.
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
 /// What the calls so far have left, if they succeeded and in this order.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct World {
@@ -258,6 +248,8 @@ pub(super) struct World {
     sizes: [[u8; NR_HANDLES]; HandleKind::COUNT],
     /// Slots that a racing call is about to fill.
     reserved: [u8; HandleKind::COUNT],
+    /// The last task that went on in a copy of an address space.
+    pub(super) child: Option<u8>,
 }
 
 impl World {
@@ -297,6 +289,9 @@ impl World {
 
     pub(super) fn apply(&mut self, shape: &Shape, call: &Call) {
         let arg = |i: u8| call.args[i as usize];
+        if shape.forks() {
+            self.child = Some(arg(0));
+        }
         if let Some(addr) = shape.addr {
             // Lengths begin with 1.
             let pages = pages(arg(addr), shape.len.map_or(1, |len| arg(len) + 1));
