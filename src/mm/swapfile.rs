@@ -38,6 +38,7 @@ impl SwapInfo {
     pub(super) fn init(&self) {
         self.map.iter().for_each(|n| n.set(0));
         self.cache.iter().for_each(|page| page.set(None));
+        self.media.iter().for_each(|byte| byte.set(0));
     }
 
     /// Slots that somebody counts on, for oracles.
