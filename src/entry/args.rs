@@ -203,6 +203,13 @@ words! {
         /// MAP_PRIVATE.
         Private = "private",
     }
+    /// A file on a disk.
+    Inode {
+        /// The first of them.
+        F4 = "f4",
+        /// The second.
+        F5 = "f5",
+    }
     /// Advice of madvise.
     Advice {
         /// MADV_DONTNEED.

@@ -5,6 +5,7 @@ use super::args::*;
 use super::{Ret, System};
 use crate::fs::dax::{DAX_VM_FLAGS, DevDax};
 use crate::fs::ext4::inode::*;
+use crate::fs::ext4::xattr::*;
 use crate::kernel::{Errno, down_write, enter, up_write};
 use crate::limits::*;
 use crate::mm::address_space::mapping_can_writeback;
@@ -94,6 +95,12 @@ pub(super) async fn migrate_vma(s: &System, addr: Addr, len: Len) -> Ret {
     migrate_device::migrate_vma(s, addr.0, end_of(addr, len)?).await
 }
 
+/// Up to `nr` pages of anybody go to other frames, as by /proc/sys/vm/compact_memory.
+pub(super) async fn compact(s: &System, nr: Len) -> Ret {
+    enter!(s);
+    Ok(compaction::compact_zone(s, nr.0).await)
+}
+
 /// The pages break, as by MADV_HWPOISON.
 pub(super) async fn memory_failure(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);
@@ -177,6 +184,21 @@ pub(super) async fn fallocate(s: &System, file: File, start: FileIndex, len: Len
         false => shmem::shmem_fallocate(s, file.0, start.0, end).await,
     }
     Ok(0)
+}
+
+/// Which file of the page cache it is.
+fn mapping_of(inode: Inode) -> u8 {
+    FIRST_EXT4_FILE as u8 + inode as u8
+}
+
+pub(super) async fn setxattr(s: &System, inode: Inode, value: Value) -> Ret {
+    enter!(s);
+    ext4_xattr_set(s, &s.ext4, mapping_of(inode), value.0).await.map(|()| 0)
+}
+
+pub(super) async fn getxattr(s: &System, inode: Inode) -> Ret {
+    enter!(s);
+    ext4_xattr_get(s, &s.ext4, mapping_of(inode)).await.map(u32::from)
 }
 
 pub(super) async fn fail_nth(s: &System, n: Nth) -> Ret {

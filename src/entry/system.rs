@@ -4,6 +4,7 @@
 use crate::dma_buf::DmaBuf;
 use crate::drivers::Gpu;
 use crate::fixes::FixSet;
+use crate::fs::bdev::kill_bdev;
 use crate::fs::disk::Gendisk;
 use crate::fs::ext4::inode::ext4_fill_super;
 use crate::fs::ext4::page_io::Ext4SbInfo;
@@ -94,6 +95,7 @@ impl System {
                 super::memory::truncate(self, file, 0).await;
             }
         }
+        kill_bdev(self).await;
         unpoison_memory(self).await;
         if self.swap.peek_used() > 0 {
             try_to_unuse(self).await;

@@ -88,6 +88,8 @@ syscall_table! {
     29 io_uring_register(buf: NewBuf, addr: Addr, len: Len) = io::io_uring_register;
     30 io_uring_read_fixed(buf: Buf, block: Block, flags: IoFlags) = io::io_uring_read_fixed;
     31 io_uring_unregister(buf: Buf) = io::io_uring_unregister;
+    32 setxattr(inode: Inode, value: Value) = memory::setxattr;
+    33 getxattr(inode: Inode) = memory::getxattr;
 
     40 ttm_bo_create(bo: NewBo, order: Order, caching: Caching, placement: Placement, driver: Driver) = ttm::ttm_bo_create;
     41 ttm_bo_mmap(bo: Bo, addr: Addr, len: Len, map: Sharing) = ttm::ttm_bo_mmap;
@@ -108,6 +110,7 @@ syscall_table! {
     66 split_huge_pages(addr: Addr, len: Len) = memory::split_huge_pages;
     67 migrate_vma(addr: Addr, len: Len) = memory::migrate_vma;
     68 memory_failure(addr: Addr, len: Len) = memory::memory_failure;
+    69 compact(nr: Len) = memory::compact;
 
     80 userptr_create(obj: NewUserptr, addr: Addr, len: Len, driver: UserptrDriver) = userptr::userptr_create;
     81 userptr_submit(obj: Userptr, value: Value, flags: GpuFlags) = userptr::userptr_submit;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! I/O that gets user pages: direct I/O and the disk, pipes; device dax.  Linux: fs/, block/, drivers/dax/.
 
+pub(crate) mod bdev;
 pub(crate) mod bio;
 pub(crate) mod buffer;
 pub(crate) mod dax;

@@ -91,12 +91,16 @@ lock_classes! {
     Inode("i_rwsem", Sleep, NR_EXT4_FILES);
     /// `mapping->invalidate_lock`, by file on the disk.
     Invalidate("invalidate_lock", Sleep, NR_EXT4_FILES);
+    /// `EXT4_I(inode)->xattr_sem`, by file on the disk.
+    Xattr("xattr_sem", Sleep, NR_EXT4_FILES);
+    /// `mapping->i_private_lock` of the disk's page cache.
+    Private("i_private_lock", Spin, 1);
     /// `ctx->uring_lock`.
     Uring("uring_lock", Sleep, 1);
 }
 
-/// Mappings: shmem files, the TTM device, exported buffers.
-pub(crate) const NR_MAPPINGS: usize = 2 * NR_HANDLES + 1;
+/// Mappings: files, the TTM device, exported buffers, and last the disk itself.
+pub(crate) const NR_MAPPINGS: usize = 2 * NR_HANDLES + 2;
 /// TTM pool types: two cachings, an order each.
 pub(crate) const NR_POOL_TYPES: usize = 2 * (MAX_ORDER as usize + 1);
 

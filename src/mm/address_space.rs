@@ -35,6 +35,16 @@ pub(crate) fn i_rwsem(mapping: u8) -> Lock {
     Lock::new(LockClass::Inode, ext4_nr(mapping))
 }
 
+/// EXT4_I(inode)->xattr_sem: what an inode holds beside the file.
+pub(crate) fn xattr_sem(mapping: u8) -> Lock {
+    Lock::new(LockClass::Xattr, ext4_nr(mapping))
+}
+
+/// mapping->i_private_lock of the disk: which page has buffers, and who uses them.
+pub(crate) fn i_private_lock() -> Lock {
+    Lock::new(LockClass::Private, 0)
+}
+
 /// mapping->invalidate_lock: no page comes in while blocks are taken away (v5.15; before each file
 /// system had its own).
 pub(crate) fn invalidate_lock(mapping: u8) -> Lock {

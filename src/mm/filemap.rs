@@ -47,7 +47,7 @@ pub(crate) async fn filemap_fault(k: &Kernel, mapping: u8, index: u8) -> VmFault
 ///
 /// # Errors
 /// VM_FAULT_OOM; VM_FAULT_SIGBUS: the file ends before it; VM_FAULT_RETRY: somebody was faster.
-async fn filemap_create_folio(k: &Kernel, mapping: u8, index: u8) -> Result<PageRef, VmFault> {
+pub(crate) async fn filemap_create_folio(k: &Kernel, mapping: u8, index: u8) -> Result<PageRef, VmFault> {
     enter!(k);
     let page = alloc_pages(k, 0, false, Owner::File(mapping)).await.ok_or(VmFault::Oom)?;
     let locked = trylock(k, folio_lock(page.pfn)).await;

@@ -32,7 +32,7 @@ use super::vmscan::{Isolated, folio_isolate_lru, folio_putback_lru};
 use crate::fixes::Fix;
 use crate::kernel::*;
 use crate::limits::PTRS_PER_PTE;
-use crate::trace::{Access, Event, Owner, Pfn, obj};
+use crate::trace::{Access, Event, Pfn, obj};
 use std::future::Future;
 use std::ops::Range;
 
@@ -104,7 +104,7 @@ pub(crate) async fn migrate_pages(k: &Kernel, list: &[PageRef]) -> u32 {
 /// Moves one page; true: it is gone.
 async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
     enter!(k);
-    let owner = if k.folio_test_anon(src.pfn) { Owner::Anon(k.current_mm()) } else { k.peek_page(src.pfn).owner };
+    let owner = k.peek_page(src.pfn).owner;
     let order = k.folio_order(src.pfn);
     let Some(dst) = alloc_pages(k, order, order > 0, owner).await else {
         return false;
@@ -162,7 +162,7 @@ async fn move_file_folio(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
 /// Puts the copy of a page into the page cache in the page's place; false: there are more than `refs`
 /// references to the page.
 pub(crate) async fn folio_migrate_mapping(k: &Kernel, dst: PageRef, src: PageRef, refs: i32) -> bool {
-    enter!(k);
+    enter!(k, for_caller);
     let (mapping, index) = (k.folio_mapping(src.pfn), k.folio_index(src.pfn));
     spin_lock(k, i_pages(mapping)).await;
     let touch = [Touch::write(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, 1)), Touch::default()];

@@ -109,6 +109,9 @@ pub(crate) const TTM_MAPPING: u8 = NR_HANDLES as u8;
 /// The first mapping of dma-buf exporters.
 pub(crate) const DMA_BUF_MAPPING: u8 = NR_HANDLES as u8 + 1;
 
+/// The mapping of the disk: what its file system keeps there of itself.  Linux: bdev->bd_mapping.
+pub(crate) const BD_MAPPING: u8 = NR_MAPPINGS as u8 - 1;
+
 /// An area.  A copy: areas change only under mmap_lock held for writing, and those of a file only
 /// under its i_mmap_rwsem too.
 #[derive(Clone)]

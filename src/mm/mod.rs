@@ -2,6 +2,7 @@
 //! The memory manager.  Linux: mm/.
 
 pub(crate) mod address_space;
+pub(crate) mod compaction;
 pub(crate) mod filemap;
 pub(crate) mod fork;
 pub(crate) mod gup;

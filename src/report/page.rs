@@ -6,6 +6,7 @@
 
 use super::counts::{Counts, Folio, PageState, is_dev};
 use super::history::History;
+use crate::mm::BD_MAPPING;
 use crate::oracles::Violation;
 use crate::trace::{Event, Owner, Pfn};
 
@@ -61,6 +62,7 @@ pub(super) fn name(owner: Owner) -> String {
         Owner::Buddy => "buddy allocator".into(),
         Owner::Kernel => "kernel memory".into(),
         Owner::Anon(mm) => format!("anonymous memory of mm {mm}"),
+        Owner::File(BD_MAPPING) => "page cache of the disk".into(),
         Owner::File(mapping) => format!("page cache of mapping {mapping}"),
         Owner::Bo(bo) => format!("buffer object b{bo}"),
         Owner::Pool(pool) => format!("TTM pool {pool}"),

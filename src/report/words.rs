@@ -73,6 +73,8 @@ impl Scan {
                 }
                 (3, format!("flush CPU {cpu}"))
             }
+            Event::FolioMigrate { from, to } if from == pfn => (3, format!("pfn {to} takes its place")),
+            Event::FolioMigrate { from, to } if to == pfn => (3, format!("takes the place of pfn {from}")),
             Event::SecondaryMap { nr, va, pfn: p, .. } if p == pfn => {
                 (3, format!("GPU maps va{va} of u{nr} to pfn {pfn}"))
             }

@@ -156,6 +156,8 @@ pub enum Event {
     PageDirty { pfn: Pfn, buffers: bool },
     /// A page of a file moves, and all that is known of it.
     FolioMigrate { from: Pfn, to: Pfn },
+    /// The file system reads or writes (`write`) a block of its own by the block's buffer, which is in `pfn`.
+    Metadata { block: u8, pfn: Pfn, value: u8, write: bool },
     /// A page of a file is clean, and mapped without write permission, as it is about to be written.
     PageClean { pfn: Pfn },
 

@@ -42,8 +42,8 @@ classes! {
     Tlb: NR_TASKS, "tlb";
     // Four an mm: all write_protect_seqs, then all tlb_flush_pendings, all mm_users, all has_pinneds.
     Mm: NR_MMS * 4, "mm";
-    // References of things that are no pages: buffer objects, dma-bufs, files.
-    Kref: 4 * NR_HANDLES, "kref";
+    // References of things that are no pages: buffer objects, dma-bufs, files, buffers of the disk.
+    Kref: 5 * NR_HANDLES, "kref";
     // Two an object of user memory: the sequence of its notifier, its entries in the secondary page table.
     Userptr: 2 * NR_HANDLES, "userptr";
     Irq: NR_TASKS, "irq";
@@ -180,6 +180,8 @@ pub enum Kref {
     File,
     /// User memory of a GPU.
     Userptr,
+    /// A buffer of the disk's page cache: its count, and its page.
+    Buffer,
 }
 
 /// A page frame number.

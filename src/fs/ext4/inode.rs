@@ -9,6 +9,7 @@
 
 use super::page_io::{Ext4SbInfo, ext4_bio_write_folio, ext4_read_folio};
 use crate::fixes::Fix;
+use crate::fs::bdev::bdev_open;
 use crate::fs::buffer::*;
 use crate::kernel::*;
 use crate::limits::*;
@@ -47,6 +48,7 @@ impl AddressSpaceOperations for Ext4Inode {
 
 /// Makes the files.
 pub(crate) fn ext4_fill_super(k: &Kernel, sb: &Rc<Ext4SbInfo>) {
+    bdev_open(k, &sb.bdev);
     for nr in 0..NR_EXT4_FILES {
         let mapping = (FIRST_EXT4_FILE + nr) as u8;
         k.set_a_ops(mapping, Rc::new(Ext4Inode { sb: sb.clone(), mapping }));

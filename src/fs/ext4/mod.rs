@@ -3,3 +3,4 @@
 
 pub(crate) mod inode;
 pub(crate) mod page_io;
+pub(crate) mod xattr;

@@ -4,6 +4,7 @@
 //! Simplified: a request is a page.
 
 use super::inode::Ext4Inode;
+use crate::fs::bdev::BlockDevice;
 use crate::kernel::*;
 use crate::limits::*;
 use crate::mm::address_space::ext4_nr;
@@ -13,10 +14,13 @@ use crate::mm::page_alloc::fill;
 use crate::mm::*;
 use crate::trace::{Access, UseKind, obj};
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// The file system: its blocks, and the requests for them.
 #[derive(Debug, Default)]
 pub(crate) struct Ext4SbInfo {
+    /// Where its own blocks are in memory.
+    pub(crate) bdev: Rc<BlockDevice>,
     media: [Cell<u8>; NR_EXT4_FILES * FILE_PAGES],
     /// The page of each request under way.
     requests: [Cell<Option<PageRef>>; NR_EXT4_FILES * FILE_PAGES],
@@ -28,6 +32,7 @@ fn block_of(mapping: u8, index: u8) -> u8 {
 
 impl Ext4SbInfo {
     pub(crate) fn reset(&self) {
+        self.bdev.reset();
         self.media.iter().for_each(|m| m.set(0));
         self.requests.iter().for_each(|r| r.set(None));
     }
