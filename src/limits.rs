@@ -9,6 +9,8 @@ pub const NR_FRAMES: usize = 64;
 pub const NR_IOMEM: usize = 16;
 /// The last frames are ZONE_DEVICE memory of the dax device: never in the buddy.
 pub const NR_DEVDAX: usize = 4;
+/// Before them ZONE_DEVICE memory with a file system on it: its blocks, a page each, never in the buddy either.
+pub const NR_FSDAX: usize = 4;
 /// Largest buddy order, also the order of a pmd leaf.
 pub const MAX_ORDER: u8 = 2;
 /// Order of the block behind a pmd leaf, in pages: `1 << HPAGE_PMD_ORDER`.
@@ -35,6 +37,10 @@ pub const NR_HANDLES: usize = 8;
 pub const NR_EXT4_FILES: usize = 2;
 /// The first file on a disk.
 pub const FIRST_EXT4_FILE: usize = 4;
+/// Files on dax, whose blocks are mapped as they are: those behind the files on a disk.
+pub const NR_DAX_FILES: usize = 2;
+/// The first file on dax.
+pub const FIRST_DAX_FILE: usize = FIRST_EXT4_FILE + NR_EXT4_FILES;
 /// Direct I/O requests in flight.
 pub const NR_BIOS: usize = 8;
 /// Pages of one direct I/O request, pipe or registered buffer.
@@ -53,7 +59,7 @@ pub const MAX_CALL_DEPTH: usize = 24;
 /// Locks.
 pub const NR_LOCKS: usize = 256;
 /// Words a task can wait for.
-pub const NR_WAIT_WORDS: usize = 80;
+pub const NR_WAIT_WORDS: usize = 88;
 /// Items of deferred work, RCU callbacks.
 pub const NR_WORKS: usize = 64;
 

@@ -4,7 +4,7 @@
 use gupfuzz::fixes::Spec;
 use gupfuzz::fuzz::{Replay, explain, replay, story};
 use gupfuzz::init::{Observe, start_kernel};
-use gupfuzz::limits::{NR_DEVDAX, NR_FRAMES};
+use gupfuzz::limits::{NR_DEVDAX, NR_FRAMES, NR_FSDAX};
 use gupfuzz::prog::Script;
 use gupfuzz::report::{Report, Story};
 use gupfuzz::trace::{Event, Owner, Pfn, Pin, Record};
@@ -42,13 +42,15 @@ fn count(records: &[Record], end: usize, pfn: Pfn) -> (i32, i32, i32, Owner, u16
         | Event::Own { pfn: first, order, .. } => first.0 <= pfn.0 && pfn.0 < first.0 + (1 << order),
         _ => false,
     };
-    let (mut refcount, mut in_pool) = (i32::from(pfn.index() >= NR_FRAMES - NR_DEVDAX && pfn.valid()), false);
+    let ram = NR_FRAMES - NR_DEVDAX - NR_FSDAX;
+    let blocks = (ram..ram + NR_FSDAX).contains(&pfn.index());
+    let (mut refcount, mut in_pool) = (i32::from(pfn.index() >= ram && pfn.valid()), blocks);
     for event in records() {
         match *event {
-            // A pool's blocks keep their counts.
+            // A pool's blocks keep their counts, and so do those of a file system on dax.
             Event::Alloc { .. } if block(event) && in_pool => in_pool = false,
             Event::Alloc { pfn: first, .. } if block(event) => refcount = i32::from(first == pfn),
-            Event::Free { owner, .. } if block(event) => in_pool = matches!(owner, Owner::Pool(_)),
+            Event::Free { owner, .. } if block(event) => in_pool = matches!(owner, Owner::Pool(_) | Owner::Blocks),
             Event::Get { pfn: p, refs, .. } if p == pfn => refcount += refs,
             Event::Put { pfn: p, refs, .. } if p == pfn => refcount -= refs,
             _ => {}
@@ -63,7 +65,11 @@ fn count(records: &[Record], end: usize, pfn: Pfn) -> (i32, i32, i32, Owner, u16
         Event::GupUnpin { pfn: p, kind: Pin::Pin | Pin::Longterm, .. } if p == pfn => -1,
         _ => 0,
     });
-    let boot = if pfn.index() < NR_FRAMES - NR_DEVDAX { Owner::Buddy } else { Owner::Dev };
+    let boot = match pfn.index() {
+        _ if blocks => Owner::Blocks,
+        index if index < ram => Owner::Buddy,
+        _ => Owner::Dev,
+    };
     let owner = records().rfind(|e| block(e)).map_or(boot, |event| match *event {
         Event::Alloc { owner, .. } | Event::Free { owner, .. } | Event::Own { owner, .. } => owner,
         _ => unreachable!("no other event is of a block"),

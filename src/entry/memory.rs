@@ -3,13 +3,15 @@
 
 use super::args::*;
 use super::{Ret, System};
-use crate::fs::dax::{DAX_VM_FLAGS, DevDax};
+use crate::fs::devdax::{DAX_VM_FLAGS, DevDax};
+use crate::fs::ext4::dax::DaxFile;
 use crate::fs::ext4::inode::*;
 use crate::fs::ext4::xattr::*;
 use crate::kernel::{Errno, down_write, enter, up_write};
 use crate::limits::*;
-use crate::mm::address_space::mapping_can_writeback;
+use crate::mm::address_space::{dax_mapping, mapping_can_writeback};
 use crate::mm::*;
+use std::rc::Rc;
 
 /// The end of `len` pages from `addr`.
 pub(super) fn end_of(addr: Addr, len: Len) -> Result<u8, Errno> {
@@ -44,7 +46,8 @@ pub(super) async fn mmap(s: &System, addr: Addr, len: Len, prot: Prot, map_type:
     let flags = vm_prot(prot) | VmFlags::MAYWRITE | sharing;
     let end = end_of(addr, len)?;
     let pgoff = if mapping == NO_MAPPING { addr.0 } else { 0 };
-    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping, pgoff, anon_vma: false, ops: None }).await
+    let ops = dax_mapping(mapping).then(|| Rc::new(DaxFile { sb: s.ext4.clone() }) as Rc<dyn VmOps>);
+    map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping, pgoff, anon_vma: false, ops }).await
 }
 
 pub(super) async fn munmap(s: &System, addr: Addr, len: Len) -> Ret {
@@ -154,16 +157,16 @@ pub(super) async fn reclaim(s: &System, nr: Len) -> Ret {
 
 pub(super) async fn ftruncate(s: &System, file: File, len: FileLen) -> Ret {
     enter!(s);
-    truncate(s, file.0, len.0).await;
-    Ok(0)
+    truncate(s, file.0, len.0).await.map(|()| 0)
 }
 
 /// Sets the size of a file, wherever that is.
-pub(super) async fn truncate(s: &System, file: u8, size: u8) {
-    match mapping_can_writeback(file) {
-        true => ext4_setattr(s, &s.ext4, file, size).await,
-        false => shmem::shmem_truncate(s, file, size).await,
+pub(super) async fn truncate(s: &System, file: u8, size: u8) -> Result<(), Errno> {
+    if mapping_can_writeback(file) || dax_mapping(file) {
+        return ext4_setattr(s, &s.ext4, file, size).await;
     }
+    shmem::shmem_truncate(s, file, size).await;
+    Ok(())
 }
 
 /// Writes what is dirty of a file to its disk, and waits.
@@ -179,10 +182,10 @@ pub(super) async fn fsync(s: &System, file: File) -> Ret {
 pub(super) async fn fallocate(s: &System, file: File, start: FileIndex, len: Len) -> Ret {
     enter!(s);
     let end = (start.0 + len.0).min(FILE_PAGES as u8);
-    match mapping_can_writeback(file.0) {
-        true => ext4_punch_hole(s, &s.ext4, file.0, start.0, end).await,
-        false => shmem::shmem_fallocate(s, file.0, start.0, end).await,
+    if mapping_can_writeback(file.0) || dax_mapping(file.0) {
+        return ext4_punch_hole(s, &s.ext4, file.0, start.0, end).await.map(|()| 0);
     }
+    shmem::shmem_fallocate(s, file.0, start.0, end).await;
     Ok(0)
 }
 
@@ -210,7 +213,7 @@ pub(super) async fn fail_nth(s: &System, n: Nth) -> Ret {
 pub(super) async fn devdax_mmap(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);
     let end = end_of(addr, Len(len.0.min(NR_DEVDAX as u8)))?;
-    let (flags, ops) = (DAX_VM_FLAGS, Some(std::rc::Rc::new(DevDax) as std::rc::Rc<dyn VmOps>));
+    let (flags, ops) = (DAX_VM_FLAGS, Some(Rc::new(DevDax) as Rc<dyn VmOps>));
     map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, anon_vma: false, ops })
         .await
 }

@@ -92,7 +92,8 @@ impl System {
         super::ttm::close_all(self).await;
         for file in 0..NR_HANDLES as u8 {
             if self.peek_mapping(file).next().is_some() {
-                super::memory::truncate(self, file, 0).await;
+                let truncated = super::memory::truncate(self, file, 0).await;
+                assert!(truncated.is_ok(), "nobody uses a block any more");
             }
         }
         kill_bdev(self).await;

@@ -148,6 +148,14 @@ fixes! {
         "5de5b6ecf97a drm/ttm/nouveau: don't call tt destroy callback on alloc failure.",
         "a ttm_tt whose setup failed is destroyed by its maker alone (CVE-2021-20292)",
         on "newest";
+    DaxLayoutBusy = "dax-layout-busy", Upstream, (4, 18),
+        "5fac7408d828 mm, fs, dax: handle layout changes to pinned dax mappings; 430657b6be89 ext4: handle layout changes to pinned DAX mappings",
+        "a file on dax does not give up a block that somebody references: it waits",
+        on "newest";
+    DaxUnmappedBusy = "dax-unmapped-busy", Upstream, (6, 15),
+        "cee91fa13a8e fs/dax: return unmapped busy pages from dax_layout_busy_page_range()",
+        "a file on dax looks for references of its blocks even if nobody maps it any more",
+        on "v6.12";
     MigrateHoldsPrivateLock = "migrate-private-lock", Upstream, (5, 3),
         "ebdf4de5642f mm: migrate: fix reference check race between __find_get_block() and migration",
         "migration of a page of the disk keeps lookups of its buffers away until it has moved, not until it has counted",
@@ -386,6 +394,10 @@ fixes! {
         "Z9: is_refcount_suitable() in hpage_collapse_scan_pmd() alone",
         "khugepaged looks at reference counts before it clears the pmd, and not after",
         on "newest";
+    DaxLookFirst = "dax-look-first", Mutant, (never),
+        "J, the order that 5fac7408d828 has not",
+        "a file on dax looks for references of its blocks before it unmaps them, not after: mappings hold none until v6.15",
+        on "v6.12";
     FenceInitLate = "fence-init-late", Mutant, (never),
         "a lost wake-up", "a job's fence is set up after the GPU has got the job",
         on "newest";

@@ -1,43 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Device dax: memory of a device, mapped as it is.  Linux: drivers/dax/device.c.
+//! Files on dax: a mapping shows the blocks themselves.  Linux: fs/dax.c.
 //!
-//! Kept:       how a fault maps a page: with the devmap bit and no reference; since v6.15 as any page.
-//! Left out:   huge faults, unbinding the driver.
+//! Kept:       an entry of the page cache is a block; until v6.15 whoever maps it holds no reference; whoever takes
+//!             blocks away unmaps them, and then looks who references them.
+//! Simplified: invalidate_lock stands for the lock of an entry.
+//! Left out:   huge faults, dirty entries, errors of the memory; that v6.15 forgets entries while it waits.
 
 use crate::fixes::Fix;
-use crate::kernel::enter;
-use crate::limits::NR_DEVDAX;
-use crate::mm::memory::{PfnT, vmf_insert_mixed_prot, vmf_insert_page_mkwrite};
-use crate::mm::memremap::DEVDAX_START;
+use crate::kernel::{enter, spin_lock, spin_unlock};
+use crate::limits::FILE_PAGES;
+use crate::mm::memory::*;
+use crate::mm::page_ref::get_page;
 use crate::mm::*;
+use crate::trace::{Access, Pfn, obj};
 
-/// The flags of an area of the device: shared, and of no special kind.
-pub(crate) const DAX_VM_FLAGS: VmFlags =
-    VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::MAYWRITE).union(VmFlags::SHARED);
-
-/// The device.
-pub(crate) struct DevDax;
-
-impl VmOps for DevDax {
-    fn fault<'a>(&'a self, k: &'a Kernel, vma: &'a Vma, vmf: Vmf) -> Boxed<'a, VmFault> {
-        Box::pin(dev_dax_fault(k, vma, vmf))
+/// Maps the block behind a page of a file; a private copy of it for a write to a private mapping.
+pub(super) async fn dax_iomap_fault(k: &Kernel, vma: &Vma, vmf: Vmf, block: PageRef) -> VmFault {
+    enter!(k);
+    if vmf.write && vma.flags.is_cow() {
+        get_page(k, block.pfn).await;
+        return VmFault::Page(block); // dax_fault_cow_page()
     }
-    fn open<'a>(&'a self, _: &'a Kernel) -> Boxed<'a, ()> {
-        Box::pin(std::future::ready(()))
+    if k.fixed(Fix::NoDevmap) {
+        return vmf_insert_page_mkwrite(k, vma, vmf.va, block.pfn, vmf.write).await;
     }
-    fn close<'a>(&'a self, _: &'a Kernel) -> Boxed<'a, ()> {
-        Box::pin(std::future::ready(()))
-    }
+    vmf_insert_mixed_prot(k, vma, vmf.va, PfnT { pfn: block.pfn, dev: true, map: true }, vmf.write).await
 }
 
-async fn dev_dax_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
+/// Unmaps a file, and returns a block of it that somebody references all the same.
+///
+/// ```text
+///   truncate                              GUP-fast
+///                                         1. read the entry
+///   a. unmap the file                     2. take a reference of the block
+///   b. is a block referenced?             3. the entry is the same, or drop
+/// ```
+///
+/// Either b sees 2, or 3 sees a.  No entry comes back: invalidate_lock is held.
+pub(super) async fn dax_layout_busy_page(k: &Kernel, mapping: u8) -> Option<Pfn> {
     enter!(k);
-    if vmf.pgoff as usize >= NR_DEVDAX {
-        return VmFault::Sigbus;
+    if !k.fixed(Fix::DaxUnmappedBusy) && !mapping_mapped(k, mapping).await {
+        return None; // who has pinned a block and unmapped it is forgotten
     }
-    let pfn = DEVDAX_START.add(vmf.pgoff as usize);
-    if k.fixed(Fix::NoDevmap) {
-        return vmf_insert_page_mkwrite(k, vma, vmf.va, pfn, vmf.write).await;
+    let early = k.fixed(Fix::DaxLookFirst);
+    let mut busy = if early { dax_busy_page(k, mapping).await } else { None };
+    unmap_mapping_range(k, mapping, 0, FILE_PAGES as u8, false).await;
+    if !early {
+        busy = dax_busy_page(k, mapping).await;
     }
-    vmf_insert_mixed_prot(k, vma, vmf.va, PfnT { pfn, dev: true, map: true }, vmf.write).await
+    busy
+}
+
+async fn dax_busy_page(k: &Kernel, mapping: u8) -> Option<Pfn> {
+    enter!(k);
+    let mut busy = None;
+    spin_lock(k, i_pages(mapping)).await;
+    for index in 0..FILE_PAGES as u8 {
+        if let Some(page) = k.xa_load(mapping, index)
+            && k.step(obj::page(page.pfn, 1), Access::Read, || k.page_count(page.pfn) > 1).await
+        {
+            busy = Some(page.pfn);
+            break;
+        }
+    }
+    spin_unlock(k, i_pages(mapping));
+    busy
 }

@@ -5,6 +5,7 @@ pub(crate) mod bdev;
 pub(crate) mod bio;
 pub(crate) mod buffer;
 pub(crate) mod dax;
+pub(crate) mod devdax;
 pub(crate) mod direct_io;
 pub(crate) mod disk;
 pub(crate) mod ext4;

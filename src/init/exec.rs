@@ -183,8 +183,11 @@ impl Exec<'_, '_> {
         }
     }
 
-    /// Nothing can run, and calls are unended, or work.
+    /// Nothing can run, and calls are unended, or work: somebody is interrupted, or that is how it stays.
     fn deadlock(&mut self, blocked: u16) {
+        if self.sys.interrupt() {
+            return;
+        }
         self.sys.set_current(blocked.trailing_zeros() as TaskId);
         self.sys.emit(Event::Deadlock { tasks: blocked });
         self.listen();
@@ -250,11 +253,11 @@ impl Exec<'_, '_> {
             return (0, 0);
         }
         let active = busy | KERNEL_TASKS;
-        let set = self.sys.enabled() & active;
-        if set == 0 {
+        if self.sys.enabled() & active == 0 {
             self.deadlock(busy);
         }
-        (set, active)
+        // None, unless somebody was interrupted.
+        (self.sys.enabled() & active, active)
     }
 
     /// One call; kernel tasks run while it is blocked.

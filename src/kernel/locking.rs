@@ -87,10 +87,10 @@ lock_classes! {
     Userptr("userptr_lock", Sleep, NR_HANDLES);
     /// `notifier_lock`, by driver.
     Notifier("notifier_lock", Sleep, 2);
-    /// `inode->i_rwsem`, by file on the disk.
-    Inode("i_rwsem", Sleep, NR_EXT4_FILES);
-    /// `mapping->invalidate_lock`, by file on the disk.
-    Invalidate("invalidate_lock", Sleep, NR_EXT4_FILES);
+    /// `inode->i_rwsem`, by file on a disk or on dax.
+    Inode("i_rwsem", Sleep, NR_EXT4_FILES + NR_DAX_FILES);
+    /// `mapping->invalidate_lock`, by file on a disk or on dax.
+    Invalidate("invalidate_lock", Sleep, NR_EXT4_FILES + NR_DAX_FILES);
     /// `EXT4_I(inode)->xattr_sem`, by file on the disk.
     Xattr("xattr_sem", Sleep, NR_EXT4_FILES);
     /// `mapping->i_private_lock` of the disk's page cache.

@@ -55,6 +55,8 @@ pub struct Machine {
     pub(super) cpus: [Cpu; NR_TASKS],
     pub(super) locks: [Cell<LockState>; NR_LOCKS],
     pub(super) words: [Cell<u32>; NR_WAIT_WORDS],
+    /// Tasks that a signal wakes, one bit each.
+    pub(super) signals: Cell<u16>,
     pub(super) works: WorkQueue,
     pub(super) rcu: WorkQueue,
     /// Submitted to the disk, not yet begun.
@@ -98,6 +100,7 @@ impl Machine {
             cpus: std::array::from_fn(|_| Cpu::default()),
             locks: std::array::from_fn(|_| Cell::default()),
             words: std::array::from_fn(|_| Cell::new(0)),
+            signals: Cell::new(0),
             works: WorkQueue::default(),
             rcu: WorkQueue::default(),
             requests: WorkQueue::default(),
@@ -140,6 +143,7 @@ impl Machine {
         }
         self.locks.iter().for_each(|l| l.set(LockState::default()));
         self.words.iter().for_each(|w| w.set(0));
+        self.signals.set(0);
         self.works.reset();
         self.rcu.reset();
         self.requests.reset();

@@ -18,6 +18,8 @@ pub(crate) enum Wait {
     Lock { lock: u8, read: bool, nest: bool },
     /// For a word to be set.
     Event(u8),
+    /// For a word to be set, or for a signal.
+    Interruptible(u8),
     /// For CPUs to leave the interrupts-off sections they were in.
     Acks,
     /// For the program's next call.
@@ -292,7 +294,7 @@ impl Machine {
         self.also.add(obj::word(word));
         self.words[word as usize].set(value);
         for t in self.others(Set::ForEvent) {
-            if self.waits_for(t) == Wait::Event(word) {
+            if matches!(self.waits_for(t), Wait::Event(w) | Wait::Interruptible(w) if w == word) {
                 self.recheck(t);
             }
         }
@@ -324,9 +326,27 @@ impl Machine {
             Wait::Ready => true,
             Wait::Lock { lock, read, .. } => self.locks[lock as usize].get().free_for(read),
             Wait::Event(word) => self.words[word as usize].get() != 0,
+            Wait::Interruptible(word) => self.words[word as usize].get() != 0 || self.signals.get() >> task & 1 != 0,
             Wait::Acks => t.acks.get() == 0,
             Wait::NextCall => false,
         }
+    }
+
+    /// The first who sleeps interruptibly gets a signal; false: nobody does.
+    pub(crate) fn interrupt(&self) -> bool {
+        let sleeps =
+            |&t: &TaskId| matches!(self.waits_for(t), Wait::Interruptible(_)) && self.signals.get() >> t & 1 == 0;
+        let Some(t) = tasks(self.awake()).find(sleeps) else {
+            return false;
+        };
+        self.signals.set(self.signals.get() | 1 << t);
+        self.recheck(t);
+        true
+    }
+
+    /// The current task has got its signal.
+    pub(super) fn clear_signal(&self) {
+        self.signals.set(self.signals.get() & !(1 << self.current.get()));
     }
 
     pub(crate) fn pending(&self, task: TaskId) -> ([Touch; 3], Site) {

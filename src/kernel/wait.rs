@@ -33,7 +33,10 @@ pub(crate) const WORD_MMU_NOTIFIER: u8 = WORD_USERPTR + NR_HANDLES as u8;
 /// A page of a file is read from the disk, or written, by file and page.
 pub(crate) const WORD_FILE: u8 = WORD_MMU_NOTIFIER + NR_MMS as u8;
 
-const _: () = assert!(WORD_FILE as usize + NR_EXT4_FILES * FILE_PAGES <= NR_WAIT_WORDS);
+/// A block of the file system on dax is nobody's but the file's, by block.
+pub(crate) const WORD_DAX: u8 = WORD_FILE + (NR_EXT4_FILES * FILE_PAGES) as u8;
+
+const _: () = assert!(WORD_DAX as usize + NR_FSDAX <= NR_WAIT_WORDS);
 
 /// Sets a word; belongs to the step before it.
 pub(crate) fn wake_up(k: &Machine, word: u8) {
@@ -62,6 +65,18 @@ pub(crate) fn complete(k: &Machine, word: u8) -> impl Future<Output = ()> {
 pub(crate) fn wait_event(k: &Machine, word: u8) -> impl Future<Output = ()> {
     k.emit(Event::MightSleep);
     k.step_on([Touch::read(obj::word(word)), Touch::default(), Touch::default()], Wait::Event(word), || ())
+}
+
+/// As [`wait_event`], for a task that may be interrupted: by a signal, which it gets when nobody else can run.
+/// False: it was.
+#[track_caller]
+pub(crate) fn wait_event_interruptible(k: &Machine, word: u8) -> impl Future<Output = bool> {
+    k.emit(Event::MightSleep);
+    let touch = [Touch::read(obj::word(word)), Touch::default(), Touch::default()];
+    k.step_on(touch, Wait::Interruptible(word), move || {
+        k.clear_signal();
+        k.words[word as usize].get() != 0
+    })
 }
 
 /// A kernel task sleeps until its queue has something, and takes the oldest.

@@ -25,7 +25,12 @@ pub(crate) fn mapping_can_writeback(mapping: u8) -> bool {
     (FIRST_EXT4_FILE..FIRST_EXT4_FILE + NR_EXT4_FILES).contains(&(mapping as usize))
 }
 
-/// Which of the files on the disk it is.
+/// Whether a file is on dax: its pages are its blocks.  Linux: dax_mapping().
+pub(crate) fn dax_mapping(mapping: u8) -> bool {
+    (FIRST_DAX_FILE..FIRST_DAX_FILE + NR_DAX_FILES).contains(&(mapping as usize))
+}
+
+/// Which of the files on a disk or on dax it is.
 pub(crate) fn ext4_nr(mapping: u8) -> usize {
     mapping as usize - FIRST_EXT4_FILE
 }

@@ -6,6 +6,7 @@
 //!             and struct page.
 //! Left out:   per-cpu lists, migrate types, watermarks: an allocation that fails is -ENOMEM.
 
+use super::memremap::{DEVDAX_START, FSDAX_START};
 use super::mm_types::*;
 use super::page_ref::put_page_testzero;
 use crate::fixes::Fix;
@@ -25,11 +26,15 @@ fn free_area(k: &Kernel, order: u8) -> &Cell<u64> {
     &k.free_area[order as usize].0
 }
 
-/// All memory in free blocks of the largest order, but for the dax device's.
+/// All memory in free blocks of the largest order, but for what devices have.
 pub(crate) fn mem_init(k: &Kernel) {
-    let ram = NR_FRAMES - NR_DEVDAX;
+    let ram = FSDAX_START.index();
     for (pfn, frame) in k.frames.iter().enumerate() {
-        let owner = if pfn < ram { Owner::Buddy } else { Owner::Dev };
+        let owner = match Pfn(pfn as u8) {
+            pfn if pfn < FSDAX_START => Owner::Buddy,
+            pfn if pfn < DEVDAX_START => Owner::Blocks,
+            _ => Owner::Dev,
+        };
         let (refcount, flags, head) = ((pfn >= ram).into(), PageFlags::empty(), Pfn(pfn as u8));
         let (mapcount, entire_mapcount, pincount, order, gen_, mapping) = (0, 0, 0, 0, 0, NO_MAPPING);
         let (index, private) = (0, 0);

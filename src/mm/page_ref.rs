@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Reference counts.  Linux: include/linux/page_ref.h, mm.h.
 
+use super::memremap::counted;
 use super::mm_types::*;
 use crate::kernel::{Touch, Wait};
 use crate::trace::{Access, Event, Pfn, UseKind, obj};
@@ -44,6 +45,7 @@ pub(crate) fn folio_ref_add(k: &Kernel, pfn: Pfn, refs: i32) -> impl Future<Outp
 /// Adds references in the present step.
 pub(crate) fn add(k: &Kernel, head: Pfn, refs: i32) {
     let refcount = k.page_ref_add(head, refs);
+    counted(k, head, refcount);
     k.emit(Event::Get { pfn: head, refs, refcount });
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn folio_put_testzero(k: &Kernel, page: PageRef, refs: i32) -> impl F
 pub(super) fn sub_and_test(k: &Kernel, page: PageRef, head: Pfn, refs: i32) -> bool {
     put_uses(k, page);
     let refcount = k.page_ref_add(head, -refs);
+    counted(k, head, refcount);
     k.emit(Event::Put { pfn: head, refs, refcount });
     refcount == 0
 }

@@ -5,6 +5,7 @@
 //!             not under writeback, without buffers and clean by then.
 //! Left out:   parts of a page, invalidate_inode_pages2().
 
+use super::address_space::dax_mapping;
 use super::filemap::{filemap_get_folio, folio_wait_writeback};
 use super::memory::unmap_mapping_range;
 use super::mm_types::*;
@@ -37,6 +38,9 @@ async fn truncate_inode_pages_range(k: &Kernel, mapping: u8, start: u8, end: u8)
 /// Takes a page out of the page cache whoever else holds it.
 async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8) {
     enter!(k);
+    if dax_mapping(mapping) {
+        return dax_delete_mapping_entry(k, mapping, pgoff).await;
+    }
     let Some(page) = filemap_get_folio(k, mapping, pgoff).await else {
         return;
     };
@@ -63,4 +67,15 @@ pub(super) async fn truncate_inode_folio(k: &Kernel, mapping: u8, pgoff: u8, pag
     k.set_folio_mapping(page.pfn, mapping, None);
     spin_unlock(k, i_pages(mapping));
     put_page(k, page).await; // the page cache's
+}
+
+/// A file on dax forgets that a block is in memory, whoever references it.  Linux: fs/dax.c.
+async fn dax_delete_mapping_entry(k: &Kernel, mapping: u8, pgoff: u8) {
+    enter!(k);
+    spin_lock(k, i_pages(mapping)).await;
+    if let Some(page) = k.xa_load(mapping, pgoff) {
+        k.xa_store(mapping, pgoff, None);
+        k.set_folio_mapping(page.pfn, mapping, None);
+    }
+    spin_unlock(k, i_pages(mapping));
 }

@@ -81,7 +81,7 @@ impl Oracle for DebugVm {
             let Page { refcount, mapcount, entire_mapcount, pincount, owner, gen_, .. } = k.peek_page(pfn);
             let mapcount = mapcount + entire_mapcount;
             let counts = (refcount, mapcount, pincount);
-            let head = owner == Owner::Dev || self.pool_heads & block(pfn, 1) != 0;
+            let head = matches!(owner, Owner::Dev | Owner::Blocks) || self.pool_heads & block(pfn, 1) != 0;
             // A page that somebody owns and the page cache does not is kmemleak's.
             let cached = page_cache & block(pfn, 1) != 0;
             if (owner.is_free() || owner == Owner::Dev || cached)

@@ -4,7 +4,8 @@
 //! Promised: whoever got a frame by a translation, a GUP reference or the allocator has that frame,
 //! in that generation, until he lets go of it.  A generation begins with an allocation and ends when
 //! the block goes to the buddy allocator or into a TTM pool; both are allocators here.  Nothing the
-//! kernel documents is older than this rule.
+//! kernel documents is older than this rule.  A file system on dax is an allocator, too: who got a block of a
+//! file by GUP has it until he lets go, whatever is truncated (v4.18), mapped or not (v6.15).
 //!
 //! Must catch: loads, stores, DMA, copies and dropped references that hit another generation, free or
 //! owned anew; the same of page tables; a block that is freed while it is free.

@@ -5,7 +5,8 @@
 //! as the pin lasts, the page is what the process sees at that address, unless the process itself
 //! unmaps, remaps or discards it (the intent since v5.6; kept by fork since v5.9, by reclaim since
 //! v5.11, by all that take entries away since v5.19).  Nothing was ever promised for FOLL_GET, nor for
-//! pages of files, which reclaim and writeback unmap and truncation takes away.
+//! pages of files, which reclaim and writeback unmap and truncation takes away: what they keep under a pin is
+//! their buffers (fs_dirty), and a block of a file on dax stays the file's (kasan).
 //!
 //! Must catch: a pin that ends while the address shows nothing, or another page, because the kernel
 //! took the entry away: by reclaim, migration, or a copy on write.

@@ -91,6 +91,7 @@ fn frame_state(s: &System, pfn: Pfn) -> u32 {
         Owner::Bo(_) => 4,
         Owner::Pool(_) => 5,
         Owner::Dev => 6,
+        Owner::Blocks => 7,
     };
     // None, one, two, some, or so many that the page may pass for pinned.
     let refs = (page.refcount.clamp(-1, 3) + 1) as u32 + u32::from(page.refcount >= 1024);

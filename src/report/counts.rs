@@ -4,6 +4,7 @@
 //! The frame's own words: of a compound page the kernel counts references at the head, see [`Folio`].
 
 use crate::limits::{NR_DEVDAX, NR_FRAMES};
+use crate::mm::memremap::{is_fsdax_page, is_zone_device_page};
 use crate::trace::{Event, Owner, Pfn, Pin, Record};
 
 /// What a frame's struct page and page_owner say at a moment.
@@ -46,8 +47,12 @@ pub(super) fn is_dev(pfn: Pfn) -> bool {
 impl Counts {
     /// At boot.
     pub(super) fn new(pfn: Pfn) -> Counts {
-        let owner = if is_dev(pfn) || !pfn.valid() { Owner::Dev } else { Owner::Buddy };
-        let state = PageState { refcount: is_dev(pfn).into(), owner, ..PageState::default() };
+        let owner = match pfn {
+            pfn if is_fsdax_page(pfn) => Owner::Blocks,
+            pfn if is_dev(pfn) || !pfn.valid() => Owner::Dev,
+            _ => Owner::Buddy,
+        };
+        let state = PageState { refcount: is_zone_device_page(pfn).into(), owner, ..PageState::default() };
         Counts { pfn, state, entire: 0, compound: None, index: None, turns: 0 }
     }
 
@@ -59,7 +64,7 @@ impl Counts {
             Event::Alloc { pfn, order, gen_, owner } => {
                 self.turns += 1;
                 if covers(pfn, order) {
-                    if !matches!(state.owner, Owner::Pool(_)) {
+                    if !matches!(state.owner, Owner::Pool(_) | Owner::Blocks) {
                         // Not compound, or the head of one: only the first page counts.
                         state.refcount = (pfn == self.pfn).into();
                     }

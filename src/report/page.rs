@@ -66,6 +66,7 @@ pub(super) fn name(owner: Owner) -> String {
         Owner::File(mapping) => format!("page cache of mapping {mapping}"),
         Owner::Bo(bo) => format!("buffer object b{bo}"),
         Owner::Pool(pool) => format!("TTM pool {pool}"),
+        Owner::Blocks => "free blocks of the file system on dax".into(),
         Owner::Dev => "device memory".into(),
     }
 }

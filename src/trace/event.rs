@@ -32,6 +32,8 @@ pub enum Owner {
     Bo(u8),
     /// In a TTM page pool, by pool type: free as far as any user is concerned.
     Pool(u8),
+    /// A block that the file system on dax has given to no file.
+    Blocks,
     /// Device memory.
     Dev,
 }
@@ -39,7 +41,7 @@ pub enum Owner {
 impl Owner {
     /// Nobody may use the frame: it waits in an allocator.
     pub fn is_free(self) -> bool {
-        matches!(self, Owner::Buddy | Owner::Pool(_))
+        matches!(self, Owner::Buddy | Owner::Pool(_) | Owner::Blocks)
     }
 }
 

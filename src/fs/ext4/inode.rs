@@ -7,6 +7,7 @@
 //! Simplified: every page of a file has its block from the start; a block that was taken away reads 0.
 //! Left out:   the journal, delayed allocation, read(2) and write(2).
 
+use super::dax::ext4_break_layouts;
 use super::page_io::{Ext4SbInfo, ext4_bio_write_folio, ext4_read_folio};
 use crate::fixes::Fix;
 use crate::fs::bdev::bdev_open;
@@ -141,29 +142,52 @@ pub(crate) async fn ext4_sync_file(k: &Kernel, sb: &Ext4SbInfo, mapping: u8) {
 }
 
 /// Sets the size of a file.
-pub(crate) async fn ext4_setattr(k: &Kernel, sb: &Ext4SbInfo, mapping: u8, size: u8) {
+///
+/// # Errors
+/// Those of [`ext4_break_layouts`].
+pub(crate) async fn ext4_setattr(k: &Kernel, sb: &Ext4SbInfo, mapping: u8, size: u8) -> Result<(), Errno> {
     enter!(k);
     down_write(k, i_rwsem(mapping)).await;
     down_write(k, invalidate_lock(mapping)).await;
-    spin_lock(k, i_pages(mapping)).await;
-    let old = k.i_size_read(mapping);
-    k.i_size_write(mapping, size);
-    spin_unlock(k, i_pages(mapping));
-    if size < old {
-        truncate_pagecache(k, mapping, size).await;
-        sb.free_blocks(mapping, size, FILE_PAGES as u8);
+    let ret = ext4_break_layouts(k, mapping).await;
+    if ret.is_ok() {
+        spin_lock(k, i_pages(mapping)).await;
+        let old = k.i_size_read(mapping);
+        k.i_size_write(mapping, size);
+        spin_unlock(k, i_pages(mapping));
+        if size < old {
+            truncate_pagecache(k, mapping, size).await;
+            ext4_free_blocks(k, sb, mapping, size, FILE_PAGES as u8).await;
+        }
     }
     up_write(k, invalidate_lock(mapping));
     up_write(k, i_rwsem(mapping));
+    ret
+}
+
+/// Blocks of a file are nobody's any more.  Linux: fs/ext4/mballoc.c.
+async fn ext4_free_blocks(k: &Kernel, sb: &Ext4SbInfo, mapping: u8, start: u8, end: u8) {
+    enter!(k);
+    match dax_mapping(mapping) {
+        true => sb.blocks.free(k, mapping, start, end).await,
+        false => sb.free_blocks(mapping, start, end),
+    }
 }
 
 /// Takes pages `start..end` of a file away (FALLOC_FL_PUNCH_HOLE); private copies stay.  Linux: ext4_fallocate().
-pub(crate) async fn ext4_punch_hole(k: &Kernel, sb: &Ext4SbInfo, mapping: u8, start: u8, end: u8) {
+///
+/// # Errors
+/// Those of [`ext4_break_layouts`].
+pub(crate) async fn ext4_punch_hole(k: &Kernel, sb: &Ext4SbInfo, mapping: u8, start: u8, end: u8) -> Result<(), Errno> {
     enter!(k);
     down_write(k, i_rwsem(mapping)).await;
     down_write(k, invalidate_lock(mapping)).await;
-    truncate_pagecache_range(k, mapping, start, end).await;
-    sb.free_blocks(mapping, start, end);
+    let ret = ext4_break_layouts(k, mapping).await;
+    if ret.is_ok() {
+        truncate_pagecache_range(k, mapping, start, end).await;
+        ext4_free_blocks(k, sb, mapping, start, end).await;
+    }
     up_write(k, invalidate_lock(mapping));
     up_write(k, i_rwsem(mapping));
+    ret
 }

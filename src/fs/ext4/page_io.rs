@@ -3,6 +3,7 @@
 //!
 //! Simplified: a request is a page.
 
+use super::dax::DaxBlocks;
 use super::inode::Ext4Inode;
 use crate::fs::bdev::BlockDevice;
 use crate::kernel::*;
@@ -21,6 +22,8 @@ use std::rc::Rc;
 pub(crate) struct Ext4SbInfo {
     /// Where its own blocks are in memory.
     pub(crate) bdev: Rc<BlockDevice>,
+    /// The blocks of files on dax.
+    pub(super) blocks: DaxBlocks,
     media: [Cell<u8>; NR_EXT4_FILES * FILE_PAGES],
     /// The page of each request under way.
     requests: [Cell<Option<PageRef>>; NR_EXT4_FILES * FILE_PAGES],
@@ -33,6 +36,7 @@ fn block_of(mapping: u8, index: u8) -> u8 {
 impl Ext4SbInfo {
     pub(crate) fn reset(&self) {
         self.bdev.reset();
+        self.blocks.reset();
         self.media.iter().for_each(|m| m.set(0));
         self.requests.iter().for_each(|r| r.set(None));
     }

@@ -9,7 +9,7 @@
 use super::*;
 use crate::kernel::{irqs_disabled, local_irq_restore, local_irq_save};
 use crate::mm::address_space::mapping_can_writeback;
-use crate::mm::memremap::{get_dev_pagemap, is_zone_device_page};
+use crate::mm::memremap::{get_dev_pagemap, is_fsdax_page, is_zone_device_page};
 use crate::mm::pgtable::*;
 use crate::mm::swap::folio_put_refs;
 
@@ -220,9 +220,12 @@ fn pfn_has_page(k: &Kernel, pfn: Pfn) -> bool {
     pfn.valid()
 }
 
-/// Whether a page may be pinned without a look at its area: to write it for long, not one of a file
-/// other than shmem, and so none of the dax device.
+/// Whether a page may be pinned without a look at its area: for long, no block of a file on dax; to write it
+/// for long, not one of a file other than shmem, and so none of the dax device.
 async fn gup_fast_folio_allowed(k: &Kernel, folio: Pfn, flags: Foll) -> bool {
+    if flags.contains(Foll::LONGTERM) && is_fsdax_page(folio) {
+        return false; // folio_is_longterm_pinnable(), since v6.15; before its entry says so
+    }
     if !flags.contains(Foll::LONGTERM_WRITE) {
         return true;
     }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::kernel::{down_read, spin_lock, spin_unlock, up_read};
+use crate::mm::address_space::dax_mapping;
 use crate::mm::memory::{handle_mm_fault, vm_normal_page, vma_needs_dirty_tracking};
 use crate::mm::memremap::get_dev_pagemap;
 use crate::mm::mmap::find_vma;
@@ -24,7 +25,14 @@ pub(crate) async fn get_user_pages(k: &Kernel, start: u8, nr: u8, flags: Foll, p
     ret
 }
 
-async fn __get_user_pages(k: &Kernel, mm: u8, start: u8, nr: u8, flags: Foll, pages: &mut Pages) -> Result<(), Errno> {
+async fn __get_user_pages(
+    k: &Kernel,
+    mm: u8,
+    start: u8,
+    nr: u8,
+    flags: Foll,
+    pages: &mut Pages,
+) -> Result<(), Errno> {
     enter!(k);
     let before = pages.len();
     for va in start..start.saturating_add(nr) {
@@ -58,6 +66,9 @@ async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef,
 fn check_vma_flags(k: &Kernel, vma: &Vma, flags: Foll) -> Result<(), Errno> {
     if flags.contains(Foll::LONGTERM_WRITE) && k.fixed(Fix::LongtermNoFile) && vma_needs_dirty_tracking(k, vma) {
         return Err(Errno::EFAULT); // writable_file_mapping_allowed()
+    }
+    if flags.contains(Foll::LONGTERM) && dax_mapping(vma.mapping) {
+        return Err(Errno::EOPNOTSUPP); // vma_is_fsdax(); before v5.11 only once all pages are pinned
     }
     let need = if flags.contains(Foll::WRITE) { VmFlags::WRITE } else { VmFlags::READ };
     match vma.flags.intersects(VmFlags::IO | VmFlags::PFNMAP) || !vma.flags.contains(need) {

@@ -177,6 +177,14 @@ pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end:
     up_read(k, i_mmap_rwsem(mapping));
 }
 
+/// Whether any area shows a page of a mapping; lockless in the kernel.
+pub(crate) async fn mapping_mapped(k: &Kernel, mapping: u8) -> bool {
+    down_read(k, i_mmap_rwsem(mapping)).await;
+    let mapped = next_vma(k, mapping, 0, u8::MAX, None).is_some();
+    up_read(k, i_mmap_rwsem(mapping));
+    mapped
+}
+
 /// The next area behind `after` that shows some of pages `start..end`.  Linux: vma_interval_tree_iter_next().
 fn next_vma(k: &Kernel, mapping: u8, start: u8, end: u8, after: Option<RmapOrder>) -> Option<Vma> {
     let shows = |v: &Vma| v.mapping == mapping && v.pgoff < end && v.pgoff + (v.end - v.start) > start;

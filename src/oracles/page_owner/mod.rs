@@ -14,6 +14,7 @@
 //!
 //! Must catch: pages that change hands without being cleared; stores and pinned DMA that the owner's
 //! loads do not return.
+//! What a file system writes to a block of its own is for fs_dirty.
 //! Must leave alone: whatever the process discards or replaces itself by munmap, mmap over it,
 //! mremap, madvise and exit, from the begin to the end of that call; DMA by FOLL_GET into a page that
 //! was replaced meanwhile; file, device and buffer-object memory, whose owner is somebody else;
