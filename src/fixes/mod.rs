@@ -132,6 +132,10 @@ fixes! {
         "8ac268436e6d mm/gup: disallow FOLL_LONGTERM GUP-nonfast writing to file-backed mappings; a6e79df92e4a the same of GUP-fast",
         "no pin to write a page for long of a file whose file system is asked before writes",
         on "v6.1";
+    IoUringNoFile = "io-uring-no-file", Upstream, (5, 1),
+        "edafccee56ff io_uring: add support for pre-mapped user IO buffers; 34ed8d0dcd69 io_uring: rsrc: delegate VMA file-backed check to GUP (v6.5)",
+        "io_uring registers no memory of a file, until GUP refuses to pin it",
+        on "v6.1 +io-uring-unpin-dirty";
     Ext4WarnNoBuffers = "ext4-warn-no-buffers", Upstream, (5, 18),
         "cc5095747edf ext4: don't BUG if someone dirty pages without asking ext4 first",
         "writeback warns of a dirty page without buffers, and does not write it",

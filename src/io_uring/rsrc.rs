@@ -3,13 +3,14 @@
 //!
 //! Kept:       always FOLL_WRITE | FOLL_LONGTERM, slow or lockless by kernel; all pages or none;
 //!             a buffer in use by a request stays pinned.
-//! Simplified: one ring; unregistering waits for requests, as up to v6.12.
-//! Left out:   the rule for file-backed areas, which GUP has since v6.5.
+//! Simplified: one ring; unregistering waits for requests, as up to v6.12; shmem may be registered on every
+//!             release, as since v5.14.
 
 use crate::fixes::Fix;
 use crate::kernel::*;
 use crate::limits::*;
 use crate::mm::gup::*;
+use crate::mm::mmap::find_vma;
 use crate::mm::*;
 use std::cell::Cell;
 
@@ -87,13 +88,38 @@ async fn io_pin_pages(k: &Kernel, start: u8, nr: u8) -> Result<Pages, Errno> {
     let mut pages = Pages::default();
     match k.fixed(Fix::IoUringPinFast) {
         true => get_user_pages_fast(k, start, nr, FOLL, &mut pages).await?,
-        false => get_user_pages(k, start, nr, FOLL, &mut pages).await?,
+        false => io_pin_vmas(k, start, nr, &mut pages).await?,
     }
     if pages.len() < nr {
         unpin_user_pages(k, &pages, FOLL.pin()).await;
         return Err(Errno::EFAULT);
     }
     Ok(pages)
+}
+
+/// Up to v6.4 io_uring looks at the areas itself; since v6.5 GUP does, and asks fewer files.
+///
+/// # Errors
+/// Those of get_user_pages(); -EOPNOTSUPP: an area of a file other than shmem.
+async fn io_pin_vmas(k: &Kernel, start: u8, nr: u8, pages: &mut Pages) -> Result<(), Errno> {
+    let mm = k.current_mm();
+    k.set_has_pinned(mm).await;
+    down_read(k, mmap_lock(mm)).await;
+    let mut ret = __get_user_pages(k, mm, start, nr, FOLL, pages).await;
+    let refuses = k.fixed(Fix::IoUringNoFile) && !k.fixed(Fix::LongtermNoFile);
+    if refuses && ret.is_ok() && (start..start + nr).any(|va| find_vma(k, mm, va).is_some_and(|v| is_of_file(k, &v))) {
+        ret = Err(Errno::EOPNOTSUPP);
+    }
+    up_read(k, mmap_lock(mm));
+    if ret.is_err() {
+        unpin_user_pages(k, pages, FOLL.pin()).await;
+    }
+    ret
+}
+
+/// vma->vm_file, and it is no shmem: a device, a dma-buf, or a file that must be asked before it is written to.
+fn is_of_file(k: &Kernel, vma: &Vma) -> bool {
+    vma.ops.is_some() || k.a_ops(vma.mapping).is_some()
 }
 
 /// Unpins the pages of a buffer, after the last request on it is done; returns how many.

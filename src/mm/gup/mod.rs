@@ -11,7 +11,7 @@ mod fast;
 mod slow;
 
 pub(crate) use fast::get_user_pages_fast;
-pub(crate) use slow::get_user_pages;
+pub(crate) use slow::{__get_user_pages, get_user_pages};
 
 use super::mm_types::*;
 use super::page_alloc::free_the_page;

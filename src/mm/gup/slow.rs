@@ -25,7 +25,11 @@ pub(crate) async fn get_user_pages(k: &Kernel, start: u8, nr: u8, flags: Foll, p
     ret
 }
 
-async fn __get_user_pages(
+/// As [`get_user_pages`], for a caller that holds mmap_lock.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn __get_user_pages(
     k: &Kernel,
     mm: u8,
     start: u8,
