@@ -3,8 +3,10 @@
 
 mod bisect;
 mod convert;
+mod coverage;
 mod explain;
 mod file;
+mod grow;
 mod interrupt;
 mod job;
 mod list;
@@ -56,6 +58,10 @@ enum Command {
     Matrix(MatrixArgs),
     /// Tell what a program did step by step, as text, JSON, a page for a browser, a trace for Perfetto
     Explain(ExplainArgs),
+    /// Say which modelled functions and which conditions of fixes programs reach
+    Coverage(CoverageArgs),
+    /// Search for programs that reach much, and write few and short ones that reach the same
+    Grow(GrowArgs),
     /// Print a program, text or bytes, as text
     Show {
         /// The program
@@ -240,6 +246,46 @@ struct MatrixArgs {
     out: Option<PathBuf>,
 }
 
+/// Arguments of `coverage`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+A function is reached if something happens while a task is inside of it.  Programs tell two kernels apart that
+run another way on them.  They show a fix if an oracle fires on one of the two only.")]
+struct CoverageArgs {
+    /// Programs: text or the input of a fuzz target
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The kernel whose functions are reached [default: that of the `kernel:` header, or newest]
+    #[arg(long, value_name = "SPEC")]
+    kernel: Option<Spec>,
+}
+
+/// Arguments of `grow`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+What a program reaches are pairs of an object's state and a place in the model.  Programs that show a violation
+are left out.  The same arguments always give the same files.  With `--runs 0` it only makes a corpus small.")]
+struct GrowArgs {
+    /// What to look for: see `gupfuzz list targets`
+    #[arg(value_parser = parse_target)]
+    target: &'static Target,
+    /// Programs to begin with: text or the input of a fuzz target
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The kernel, for example `v5.12 +pmd-special`
+    #[arg(long, value_name = "SPEC", default_value = "newest")]
+    kernel: Spec,
+    /// Where the search begins
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_u64)]
+    seed: u64,
+    /// How many programs to search
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = parse_u64)]
+    runs: u64,
+    /// Where to write the programs
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+}
+
 /// How a command ended, the worst last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Status {
@@ -280,6 +326,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Bisect(args) => bisect::bisect(&args),
         Command::Matrix(args) => matrix::matrix(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Coverage(args) => coverage::coverage(&args),
+        Command::Grow(args) => grow::grow(&args),
         Command::Show { file } => convert::show(&file),
         Command::Pack { file, out } => convert::pack(&file, &out),
         Command::List { what } => Ok(list::list(what)),

@@ -92,6 +92,25 @@ impl Restriction {
     }
 }
 
+/// The next program of a search: a new one, or one near those that were kept.
+pub(super) fn draw(prog: &mut Prog, corpus: &mut Corpus, rng: &mut Rng, generator: &mut Generator) {
+    if corpus.len() == 0 || rng.u8(..) < FRESH {
+        return generator.generate(prog);
+    }
+    copy(prog, corpus.pick(rng));
+    if rng.u8(..) < SPLICED {
+        splice(prog, corpus.other(rng), rng);
+    }
+    mutate(prog, rng, generator);
+    // What is inserted adds up, and a long program costs as much as several short ones.
+    let records = &mut prog.records;
+    if records.len() > LONG {
+        let surplus = records.len() - LONG;
+        let at = rng.usize(0..=LONG);
+        records.drain(at..at + surplus);
+    }
+}
+
 /// A violation and the smallest program for it.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -185,25 +204,7 @@ impl Campaign {
         if self.counts.programs - self.progress > PATIENCE << self.restarts.min(DOUBLINGS) {
             self.restart();
         }
-        if self.corpus.len() == 0 || self.rng.u8(..) < FRESH {
-            return self.generator.generate(&mut self.prog);
-        }
-        copy(&mut self.prog, self.corpus.pick(&mut self.rng));
-        if self.rng.u8(..) < SPLICED {
-            splice(&mut self.prog, self.corpus.other(&mut self.rng), &mut self.rng);
-        }
-        mutate(&mut self.prog, &mut self.rng, &self.generator);
-        self.shorten();
-    }
-
-    /// What is inserted adds up, and a long program costs as much as several short ones.
-    fn shorten(&mut self) {
-        let records = &mut self.prog.records;
-        if records.len() > LONG {
-            let surplus = records.len() - LONG;
-            let at = self.rng.usize(0..=LONG);
-            records.drain(at..at + surplus);
-        }
+        draw(&mut self.prog, &mut self.corpus, &mut self.rng, &mut self.generator);
     }
 
     /// Forgets what the search has settled on.

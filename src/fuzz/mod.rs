@@ -5,12 +5,16 @@ mod bisection;
 mod campaign;
 mod corpus;
 mod counts;
+mod coverage;
+mod growth;
 pub mod matrix;
 mod minimized;
 
 pub use bisection::{Bisection, Change, Finding, Row, bisect};
 pub use campaign::{Campaign, Found, Only, Options};
 pub use counts::Counts;
+pub use coverage::{Coverage, FixCoverage, Place};
+pub use growth::{Growth, Sum};
 pub use minimized::{Minimized, Progress, minimize, turns};
 
 use crate::entry::op_by_name;
@@ -27,12 +31,14 @@ pub struct Fuzzer {
     prog: Prog,
     until: Option<String>,
     without: Vec<u8>,
+    programs: u64,
 }
 
 impl Fuzzer {
     /// A target on a kernel.
     pub fn new(kernel: &Spec) -> Fuzzer {
-        Fuzzer { computer: start_kernel(kernel.fixes), prog: Prog::default(), until: None, without: Vec::new() }
+        let computer = start_kernel(kernel.fixes);
+        Fuzzer { computer, prog: Prog::default(), until: None, without: Vec::new(), programs: 0 }
     }
 
     /// Only violations with `title` in their title count.
@@ -62,6 +68,7 @@ impl Fuzzer {
         }
         for i in 0..u32::from(self.prog.burst.max(1)) {
             let seed = self.prog.seed.wrapping_add(i);
+            self.programs += 1;
             let found = self.computer.run(&self.prog, seed, Observe::Oracles).into_violation();
             if let Some(v) = found
                 && self.until.as_ref().is_none_or(|until| v.title().contains(until.as_str()))
@@ -70,6 +77,11 @@ impl Fuzzer {
             }
         }
         None
+    }
+
+    /// Interleavings that ran.
+    pub fn programs(&self) -> u64 {
+        self.programs
     }
 
     /// The program the last input was.

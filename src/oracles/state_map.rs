@@ -25,6 +25,9 @@ impl Default for StateMap {
 }
 
 impl StateMap {
+    /// Pairs are numbers below this.
+    pub const PAIRS: usize = BITS;
+
     /// How many pairs were new since the last time this was asked.
     pub fn take_new(&mut self) -> u32 {
         std::mem::take(&mut self.new)
@@ -35,7 +38,7 @@ impl StateMap {
         self.seen.iter().map(|w| w.count_ones()).sum()
     }
 
-    /// Hands every pair to `f`, as a number below `1 << 15`, and forgets them all.
+    /// Hands every pair to `f`, as a number below [`StateMap::PAIRS`], and forgets them all.
     pub fn drain(&mut self, mut f: impl FnMut(usize)) {
         for (i, word) in self.seen.iter_mut().enumerate() {
             let mut bits = std::mem::take(word);

@@ -87,7 +87,7 @@ impl Prog {
     }
 
     /// The same of 64 bits, to tell many programs apart.
-    pub(super) fn hash64(&self) -> u64 {
+    pub fn hash64(&self) -> u64 {
         let bytes = self.header().into_iter().chain(self.records.iter().flat_map(encode_record));
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
     }

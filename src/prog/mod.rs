@@ -131,7 +131,7 @@ impl Prog {
     }
 
     /// Mends what adding and dropping records can break.
-    fn normalize(&mut self) {
+    pub(crate) fn normalize(&mut self) {
         if self.schedule != ScheduleKind::Pos {
             (self.seed, self.burst) = (0, 1);
         }
