@@ -105,7 +105,7 @@ fn every_kind_of_record_is_inserted_changed_and_dropped() {
         let bare = prog(&format!("schedule: {schedule}\n{scene}"));
         let steered = prog(&format!("schedule: {schedule}\n{scene}{steering}\n"));
         let mut seen = BTreeMap::new();
-        for seed in 0..12_000 {
+        for seed in 0..24_000 {
             for old in [&bare, &steered] {
                 let data = mutate_input(old, seed, &generator, 0x5a);
                 assert_eq!(data, mutate_input(old, seed, &generator, 0xa5), "the seed decides, not what is around");
@@ -126,7 +126,7 @@ fn arguments_are_retargeted_to_live_objects() {
     let generator = Generator::new(target("ttm").unwrap(), 1);
     let old = prog("0: ttm_bo_create(bo=b1)\n0: ttm_bo_create(bo=b5)\n0: ttm_bo_put(bo=b5)\n0: ttm_bo_put(bo=b3)\n");
     let mut to = [0; 8];
-    for seed in 0..60_000 {
+    for seed in 0..120_000 {
         let new = Prog::decode(&mutate_input(&old, seed, &generator, 0));
         if change(&old, &new) == Some("argument")
             && let Some(Rec::Call(put)) = new.records.last()

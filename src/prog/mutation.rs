@@ -41,6 +41,9 @@ pub fn splice(prog: &mut Prog, other: &Prog, rng: &mut Rng) {
     prog.normalize();
 }
 
+/// Of 256 calls of the mutator, those that make a program from the ground up, as `gupfuzz run` does.
+const FRESH: u16 = 128;
+
 /// The mutator of a fuzz target: changes the program in `data[..size]`, returns its new size.
 pub fn mutate_bytes(data: &mut [u8], size: usize, max_size: usize, seed: u32, generator: &Generator) -> usize {
     let max_size = max_size.min(data.len());
@@ -49,7 +52,7 @@ pub fn mutate_bytes(data: &mut [u8], size: usize, max_size: usize, seed: u32, ge
     }
     let mut rng = Rng::with_seed(seed.into());
     let mut prog = Prog::from_input(&data[..size.min(max_size)]);
-    if chance(&mut rng, 8) {
+    if chance(&mut rng, FRESH) {
         generate(generator.menu(), &mut prog, &mut rng);
     } else {
         mutate(&mut prog, &mut rng, generator);
