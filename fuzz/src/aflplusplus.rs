@@ -16,7 +16,9 @@ macro_rules! target {
 }
 
 /// The mutator knows its target from its environment.
-pub(super) fn boot(_target: &Target) {}
+pub(super) fn boot(_target: &Target) -> Result<(), String> {
+    Ok(())
+}
 
 /// AFL++ gives states a place beside code in its map if the target has this; its runtime writes it, too.
 #[unsafe(no_mangle)]

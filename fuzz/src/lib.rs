@@ -34,10 +34,29 @@ pub const KERNEL_VAR: &str = "GUPFUZZ_KERNEL";
 pub const UNTIL_VAR: &str = "GUPFUZZ_UNTIL";
 /// Operations, with commas between, that a program must not have.  Unset: none.
 pub const WITHOUT_VAR: &str = "GUPFUZZ_WITHOUT";
+/// What is feedback beside code coverage: `states`, pairs of an object's state and a site, or
+/// `none`.  Unset: `none`, for states cost up to half as much again and find nothing sooner.
+pub const FEEDBACK_VAR: &str = "GUPFUZZ_FEEDBACK";
 
 struct Setup {
     kernel: Spec,
     fuzzer: Fuzzer,
+    /// Whether states are feedback.
+    states: bool,
+    inputs: u64,
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gupfuzz: {} inputs, {} programs", self.inputs, self.fuzzer.programs())
+    }
+}
+
+/// Who ends without a violation tells how many interleavings its inputs were, too.
+impl Drop for Setup {
+    fn drop(&mut self) {
+        eprintln!("{self}");
+    }
 }
 
 thread_local! {
@@ -47,14 +66,20 @@ thread_local! {
 /// Before the first input: reads and prints the kernel, and builds the machine.
 pub fn boot(name: &str) {
     let target = target(name).unwrap_or_else(|| panic!("the library has no target `{name}`"));
-    let usable = kernel().and_then(|kernel| Ok((fuzzer(&kernel)?, kernel)));
-    let (fuzzer, kernel) = usable.unwrap_or_else(|error| {
+    let setup = setup().and_then(|setup| Ok((engine::boot(target)?, setup).1));
+    let setup = setup.unwrap_or_else(|error| {
         eprintln!("{error}");
         std::process::exit(2);
     });
-    eprintln!("gupfuzz: target {name}, kernel {kernel}");
-    engine::boot(target);
-    SETUP.set(Some(Setup { kernel, fuzzer }));
+    eprintln!("gupfuzz: target {name}, kernel {}", setup.kernel);
+    SETUP.set(Some(setup));
+}
+
+fn setup() -> Result<Setup, String> {
+    let kernel = kernel()?;
+    let fuzzer = fuzzer(&kernel)?;
+    let states = choice(FEEDBACK_VAR, ["none", "states"])? == "states";
+    Ok(Setup { kernel, fuzzer, states, inputs: 0 })
 }
 
 fn kernel() -> Result<Spec, String> {
@@ -70,6 +95,15 @@ fn variable(name: &str) -> Result<Option<String>, String> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(format!("{name}: {error}")),
     }
+}
+
+/// One of two words, the first if nothing is said.
+fn choice(name: &str, words: [&'static str; 2]) -> Result<&'static str, String> {
+    let Some(text) = variable(name)? else { return Ok(words[0]) };
+    let word = words.into_iter().find(|word| *word == text);
+    let word = word.ok_or_else(|| format!("{name}: expected {} or {}", words[0], words[1]))?;
+    eprintln!("gupfuzz: {name} is {word}");
+    Ok(word)
 }
 
 /// The machine, and which of its violations count.
@@ -90,13 +124,18 @@ fn fuzzer(kernel: &Spec) -> Result<Fuzzer, String> {
 /// Runs one input; a violation is told, and panics from a function of its oracle's own.
 pub fn run(data: &[u8]) {
     SETUP.with_borrow_mut(|setup| {
-        let Setup { kernel, fuzzer } = setup.as_mut().expect("a target boots first");
+        let setup = setup.as_mut().expect("a target boots first");
+        setup.inputs += 1;
+        let Setup { kernel, fuzzer, states, .. } = setup;
         let found = fuzzer.run_input(data);
-        fuzzer.computer().states.drain(engine::count);
+        if *states {
+            fuzzer.computer().states.drain(engine::count);
+        }
         if let Some((violation, seed)) = found {
             let prog = fuzzer.prog().clone();
             let run = replay(fuzzer.computer(), &prog, seed);
             eprintln!("{}", crash_text(&run, kernel).unwrap_or_else(|| "it does not happen again".into()));
+            eprintln!("{setup}");
             panic_for(&violation)
         }
     });

@@ -19,26 +19,28 @@ macro_rules! target {
     };
 }
 
+/// What is mutated: `records` of programs, or `bytes`, as libFuzzer does without us.  Unset: `records`.
+pub(crate) const MUTATOR_VAR: &str = "GUPFUZZ_MUTATOR";
+
 thread_local! {
+    /// What the mutator draws from is the target's; `None`: bytes are all it knows.
     static GENERATOR: RefCell<Option<Generator>> = const { RefCell::new(None) };
 }
 
-/// What the mutator draws from is the target's.
-pub(super) fn boot(target: &'static Target) {
-    GENERATOR.set(Some(Generator::new(target, 0)));
+pub(super) fn boot(target: &'static Target) -> Result<(), String> {
+    let records = crate::choice(MUTATOR_VAR, ["records", "bytes"])? == "records";
+    GENERATOR.set(records.then(|| Generator::new(target, 0)));
+    Ok(())
 }
 
 /// For `fuzz_mutator!`: changes records; one time in eight bytes, as libFuzzer itself does.
 ///
 /// libFuzzer's own turn is what uses compare tracing and its dictionary.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    match seed % 8 {
-        0 => libfuzzer_sys::fuzzer_mutate(data, size, max_size),
-        _ => GENERATOR.with_borrow(|generator| {
-            let generator = generator.as_ref().expect("a target boots first");
-            mutate_bytes(data, size, max_size, seed, generator)
-        }),
-    }
+    GENERATOR.with_borrow(|generator| match generator {
+        Some(generator) if !seed.is_multiple_of(8) => mutate_bytes(data, size, max_size, seed, generator),
+        _ => libfuzzer_sys::fuzzer_mutate(data, size, max_size),
+    })
 }
 
 /// For `fuzz_crossover!`: joins records of two inputs.
@@ -46,7 +48,7 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
 /// libFuzzer draws mutator and crossover equally often, which is too much of this; after 0 it draws again.
 pub fn crossover(data: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
     match seed % 4 {
-        0 => crossover_bytes(data, other, out, seed),
+        0 if GENERATOR.with_borrow(Option::is_some) => crossover_bytes(data, other, out, seed),
         _ => 0,
     }
 }
@@ -78,6 +80,7 @@ mod tests {
     #[test]
     fn an_input_runs_and_counts_what_it_reached() {
         boot("mm");
+        crate::SETUP.with_borrow_mut(|setup| setup.as_mut().expect("it has booted").states = true);
         run(b"0: mmap(addr=va0, len=1, prot=r|w, map=anon)\n0: store(addr=va0, value=1)\n");
         assert!(COUNTERS.iter().any(|c| c.load(Ordering::Relaxed) != 0));
         run(&[0xff; 600]);
