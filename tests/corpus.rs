@@ -4,7 +4,7 @@
 use gupfuzz::fixes::{FIXES, Kind, Spec};
 use gupfuzz::init::{Observe, Verdict, start_kernel};
 use gupfuzz::oracles::ORACLES;
-use gupfuzz::prog::{Prog, Script};
+use gupfuzz::prog::{Prog, Script, TARGETS};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +104,21 @@ fn every_entry_of_the_fix_table_has_its_program() {
         let name = path.file_stem().unwrap().to_string_lossy();
         assert!(FIXES.iter().any(|e| e.name == name), "{}: no fix is called {name}", path.display());
     }
+}
+
+/// What `gupfuzz grow` has written, see fuzz/README.md: seeds for the fuzz targets.
+#[test]
+fn grown_programs_are_small_and_silent() {
+    let mut size = 0;
+    let mut computer = start_kernel(Spec::default().fixes);
+    for target in TARGETS {
+        for (path, script) in corpus(target.name) {
+            let is_silent = computer.run_burst(&script.prog, |_| ()).is_silent();
+            assert!(is_silent && script.expect.is_none(), "{}: not silent on newest", path.display());
+            size += fs::metadata(path).unwrap().len();
+        }
+    }
+    assert!(size <= 2 << 20, "{size} bytes");
 }
 
 #[test]
