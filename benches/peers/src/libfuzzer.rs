@@ -84,7 +84,7 @@ pub fn table(effort: &Effort) {
     for _ in 0..effort.rounds.min(3) {
         for ((name, binary), rates) in TARGETS.iter().zip(&binaries).zip(&mut rates) {
             let runs = if *name == "empty" { 1_000_000 } else { 5_000 };
-            rates.push(rate(binary, name, if effort.quick { runs / 20 } else { runs }));
+            rates.push(rate(binary, name, runs));
         }
     }
     let [empty, targets @ ..] = &rates;
