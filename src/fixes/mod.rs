@@ -168,6 +168,10 @@ fixes! {
         "7ffe3de53a88 fs/buffer: split locking for pagecache lookups; 2d900efff915 mm/migrate: fix sleep in atomic for large folios and buffer heads",
         "a buffer is looked up under the lock of its page, which migration holds, not under i_private_lock",
         on "newest -migrate-private-lock";
+    GupForceCow = "gup-force-cow", Policy, (never),
+        "17839856fd58 gup: document and work around \"COW can break either way\" issue, in v5.8 alone: a308c71bf1e6 mm/gup: Remove enfornced COW mechanism",
+        "GUP copies what it shares even to read it, so that it cannot be on the wrong side of a later copy",
+        on "v5.7";
     WpReuseRefcount = "wp-refcount", Policy, (5, 9),
         "09854ba94c6a mm: do_wp_page() simplification",
         "a write fault reuses a page that nobody else references, not one that nobody else maps",

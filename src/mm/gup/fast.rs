@@ -18,6 +18,8 @@ use crate::mm::swap::folio_put_refs;
 struct Walk {
     mm: u8,
     flags: Foll,
+    /// Only what may be written.
+    write: bool,
 }
 
 /// Pins `nr` pages from `start` of the current address space: lockless as far as that goes, then
@@ -40,7 +42,9 @@ pub(crate) async fn get_user_pages_fast(
     if flags.contains(Foll::PIN) {
         k.set_has_pinned(mm).await;
     }
-    gup_fast(k, Walk { mm, flags }, start, nr, pages).await;
+    // In v5.8 to read, too: what is shared would have to be copied first.
+    let write = flags.contains(Foll::WRITE) || k.fixed(Fix::GupForceCow);
+    gup_fast(k, Walk { mm, flags, write }, start, nr, pages).await;
     let got = pages.len();
     if got == nr {
         return Ok(());
@@ -126,7 +130,7 @@ async fn gup_fast_pte_range(
         let pte = ptep_get_lockless(k, ptep).await;
         let mut entry = pte_gen(k, ptep);
 
-        if !pte.access_permitted(w.flags.contains(Foll::WRITE)) {
+        if !pte.access_permitted(w.write) {
             return false;
         }
         if pte.devmap() {
@@ -174,7 +178,7 @@ async fn gup_fast_pte_range(
 /// A leaf without a special or devmap bit counts as a compound page, whatever it is.
 async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u8, end: u8, pages: &mut Pages) -> bool {
     enter!(k);
-    if !pmd.access_permitted(w.flags.contains(Foll::WRITE)) {
+    if !pmd.access_permitted(w.write) {
         return false;
     }
     if pmd.special() && k.fixed(Fix::PmdSpecial) {

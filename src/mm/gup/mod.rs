@@ -37,6 +37,8 @@ bitflags! {
         const PIN = 4;
         /// FOLL_LONGTERM.
         const LONGTERM = 8;
+        /// FOLL_COW: a write fault has made a private copy, even if the entry may not be written.
+        const COW = 16;
         /// To write it for as long as one likes.
         const LONGTERM_WRITE = Foll::PIN.bits() | Foll::WRITE.bits() | Foll::LONGTERM.bits();
     }

@@ -55,6 +55,10 @@ pub(crate) async fn __get_user_pages(
 
 async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef, u16), Errno> {
     check_vma_flags(k, vma, flags)?;
+    let mut flags = flags;
+    if k.fixed(Fix::GupForceCow) && vma.flags.is_cow() {
+        flags |= Foll::WRITE; // should_force_cow_break()
+    }
     loop {
         let unshare = match follow_page_mask(k, vma, va, flags).await {
             Ok(Some(page)) => return Ok(page),
@@ -64,7 +68,16 @@ async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef,
         };
         // What is faulted in can be gone again before it is looked up: as often as somebody unmaps it.
         faultin_page(k, vma, va, flags, unshare).await?;
+        if flags.contains(Foll::WRITE) && !vma.flags.contains(VmFlags::WRITE) {
+            flags |= Foll::COW;
+        }
     }
+}
+
+/// Whether an entry is one to take for `flags`.  Linux: can_follow_write_pte(), as v5.8 had it.
+fn can_follow(entry: Pte, flags: Foll) -> bool {
+    let write = flags.contains(Foll::WRITE) && !(flags.contains(Foll::COW) && entry.dirty());
+    entry.access_permitted(write)
 }
 
 fn check_vma_flags(k: &Kernel, vma: &Vma, flags: Foll) -> Result<(), Errno> {
@@ -99,7 +112,7 @@ async fn follow_huge_pmd(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<O
     let p = PmdPtr::of(vma.mm, va);
     spin_lock(k, page_table_lock(vma.mm)).await;
     let pmd = pmdp_get(k, p);
-    if !pmd.is_leaf() || !pmd.access_permitted(flags.contains(Foll::WRITE)) {
+    if !pmd.is_leaf() || !can_follow(pmd, flags) {
         spin_unlock(k, page_table_lock(vma.mm));
         return Ok(None);
     }
@@ -132,7 +145,7 @@ async fn follow_page_pte(
     spin_lock(k, ptl(table)).await;
     let p = PtePtr::of(k, table, va);
     let pte = ptep_get(k, p);
-    if !pte.access_permitted(flags.contains(Foll::WRITE)) {
+    if !can_follow(pte, flags) {
         spin_unlock(k, ptl(table));
         return Ok(None);
     }

@@ -117,7 +117,12 @@ pub(crate) async fn do_huge_pmd_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdP
         mutex_unlock(k, folio_lock(head));
     }
     if reuse && !vmf.unshare {
-        pmdp_modify(k, p, |pmd| pmd.mkyoung().mkdirty().mkwrite(true)).await;
+        // maybe_pmd_mkwrite()
+        let to: fn(Pte) -> Pte = match vma.flags.contains(VmFlags::WRITE) {
+            true => |pmd| pmd.mkyoung().mkdirty().mkwrite(true),
+            false => |pmd| pmd.mkyoung().mkdirty(),
+        };
+        pmdp_modify(k, p, to).await;
     }
     spin_unlock(k, page_table_lock(p.mm));
     if reuse {

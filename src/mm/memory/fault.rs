@@ -226,7 +226,9 @@ pub(super) async fn do_wp_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> Vm
         return VmFault::NoPage;
     }
     if reuse {
-        set_pte_at(k, p, orig.mkwrite(true).mkdirty().mkyoung()).await;
+        // maybe_mkwrite(): GUP may break COW of an area that is not writable.
+        let write = vma.flags.contains(VmFlags::WRITE);
+        set_pte_at(k, p, orig.mkwrite(write).mkdirty().mkyoung()).await;
         spin_unlock(k, ptl(table));
         flush_tlb_range(k, vmf.mm, vmf.va, vmf.va + 1).await;
         return VmFault::NoPage;
