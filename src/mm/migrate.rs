@@ -13,13 +13,13 @@
 //! unmapped: a puts its entry back (mm/rmap.rs).  Who faults meanwhile waits for the page's lock.
 //!
 //! Kept:       the page is locked until all entries are back, of the copy or of the page itself.
-//! Simplified: a call moves what the caller maps (MPOL_MF_MOVE_ALL), and tries once.  A huge page moves as a whole
-//!             or not at all: it is not split if there is no room for it.
+//! Simplified: a call moves what the caller maps (MPOL_MF_MOVE_ALL), and tries once.  A huge page moves as a whole;
+//!             if there is no room for it, it is split, and its pages move at once, not behind the others.
 //! Left out:   pages of shmem, device memory; the swap cache's reference is one of others'.
 
 use super::filemap::folio_wait_writeback;
 use super::highmem::copy_user_highpage;
-use super::huge_memory::remove_migration_pmd;
+use super::huge_memory::{remove_migration_pmd, split_huge_page_to_list};
 use super::memory::vm_normal_page;
 use super::mm_types::*;
 use super::mmap::find_vma;
@@ -93,22 +93,51 @@ pub(crate) async fn migrate_pages(k: &Kernel, list: &[PageRef]) -> u32 {
     enter!(k);
     let mut moved = 0;
     for &src in list {
-        match unmap_and_move(k, src).await {
-            true => moved += 1,
-            false => folio_putback_lru(k, src).await,
+        let nr = 1 << k.folio_order(src.pfn);
+        match get_new_folio(k, src).await {
+            Some(dst) => moved += unmap_and_move_or_put_back(k, src, dst).await,
+            None if nr > 1 && try_split_folio(k, src).await => {
+                for src in (0..nr).map(|i| PageRef { pfn: src.pfn.add(i), ..src }) {
+                    match get_new_folio(k, src).await {
+                        Some(dst) => moved += unmap_and_move_or_put_back(k, src, dst).await,
+                        None => folio_putback_lru(k, src).await,
+                    }
+                }
+            }
+            None => folio_putback_lru(k, src).await,
         }
     }
     moved
 }
 
-/// Moves one page; true: it is gone.
-async fn unmap_and_move(k: &Kernel, src: PageRef) -> bool {
-    enter!(k);
+/// Room for a copy of the page.
+async fn get_new_folio(k: &Kernel, src: PageRef) -> Option<PageRef> {
     let owner = k.peek_page(src.pfn).owner;
     let order = k.folio_order(src.pfn);
-    let Some(dst) = alloc_pages(k, order, order > 0, owner).await else {
-        return false;
-    };
+    alloc_pages(k, order, order > 0, owner).await
+}
+
+/// Splits an isolated huge page into isolated small ones.
+async fn try_split_folio(k: &Kernel, folio: PageRef) -> bool {
+    enter!(k);
+    mutex_lock(k, folio_lock(folio.pfn)).await;
+    let split = k.folio_test_anon(folio.pfn) && split_huge_page_to_list(k, folio).await.is_ok();
+    mutex_unlock(k, folio_lock(folio.pfn));
+    split
+}
+
+/// How many moved: 1 or 0.
+async fn unmap_and_move_or_put_back(k: &Kernel, src: PageRef, dst: PageRef) -> u32 {
+    let moved = unmap_and_move(k, src, dst).await;
+    if !moved {
+        folio_putback_lru(k, src).await;
+    }
+    moved.into()
+}
+
+/// Moves one page; true: it is gone.
+async fn unmap_and_move(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
+    enter!(k);
     mutex_lock(k, folio_lock(src.pfn)).await;
     if k.fixed(Fix::MigrateSkipPinned) && folio_maybe_dma_pinned(k, src.pfn).await {
         mutex_unlock(k, folio_lock(src.pfn));

@@ -11,7 +11,7 @@ mod split;
 
 pub(crate) use advice::*;
 pub(crate) use migration::*;
-pub(crate) use split::{can_split_folio, split_huge_page, split_huge_pages_pid};
+pub(crate) use split::{can_split_folio, split_huge_page, split_huge_page_to_list, split_huge_pages_pid};
 
 use crate::fixes::Fix;
 use crate::kernel::{Errno, enter, mutex_unlock, spin_lock, spin_unlock, trylock};

@@ -79,6 +79,25 @@ async fn folio_walk_start(k: &Kernel, vma: &Vma, va: u8) -> Option<PageRef> {
 /// # Errors
 /// -EAGAIN: somebody else holds it too.
 pub(crate) async fn split_huge_page(k: &Kernel, folio: PageRef, keep: Pfn) -> Result<(), Errno> {
+    split_huge_page_to_list(k, folio).await?;
+    let head = folio.pfn;
+    for page in (1..HPAGE_PMD_NR).map(|i| PageRef { pfn: head.add(i), ..folio }) {
+        k.step(obj::page(page.pfn, 1), Access::Write, || k.folio_assign(page.pfn, PageFlags::LRU, true)).await;
+        if page.pfn != keep {
+            put_page(k, page).await;
+        }
+    }
+    if keep != head {
+        put_page(k, folio).await;
+    }
+    Ok(())
+}
+
+/// As [`split_huge_page`]; all pages are the caller's then, each with a reference and off the list.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn split_huge_page_to_list(k: &Kernel, folio: PageRef) -> Result<(), Errno> {
     enter!(k);
     let head = folio.pfn;
     let anon_vma = anon_vma_rwsem(k.folio_anon_vma(head).0);
@@ -93,19 +112,7 @@ pub(crate) async fn split_huge_page(k: &Kernel, folio: PageRef, keep: Pfn) -> Re
         }
     }
     up_write(k, anon_vma);
-    if !split {
-        return Err(Errno::EAGAIN);
-    }
-    for page in (1..HPAGE_PMD_NR).map(|i| PageRef { pfn: head.add(i), ..folio }) {
-        k.step(obj::page(page.pfn, 1), Access::Write, || k.folio_assign(page.pfn, PageFlags::LRU, true)).await;
-        if page.pfn != keep {
-            put_page(k, page).await;
-        }
-    }
-    if keep != head {
-        put_page(k, folio).await;
-    }
-    Ok(())
+    if split { Ok(()) } else { Err(Errno::EAGAIN) }
 }
 
 /// Whether nobody but entries and the caller references it.
