@@ -10,6 +10,7 @@
 //!   in the swap cache       of swap; pinned: they stay,      dirty: stays there, faults get SIGBUS
 //!                           and so does the page (MF_FAILED) clean: leaves, and is read again
 //!   of a file               broken if it was dirty           leaves the page cache, whoever holds it
+//!   of shmem                broken                           stays in the page cache, faults get SIGBUS
 //!   huge                    is split first; held by others: all stays (MF_FAILED)
 //! ```
 //!
@@ -17,7 +18,8 @@
 //!             the one reference that is kept sees to that.
 //! Simplified: nobody is killed; a load or store fails.  All is mended in the end (unpoison_memory()), a page of a
 //!             huge one that cannot be split at once.
-//! Left out:   pages of shmem, of drivers and of devices; copying from a broken page just works.
+//! Left out:   pages of drivers and of devices; copying from a broken page just works; before v5.16 (a76054266661
+//!             mm: shmem: don't truncate page if memory failure happens) shmem lost its page like other files.
 
 use super::filemap;
 use super::gup::*;
@@ -25,6 +27,7 @@ use super::huge_memory::split_huge_page;
 use super::mm_types::*;
 use super::page_writeback::{folio_cancel_dirty, folio_mkclean_dirty};
 use super::rmap::{page_mapcount, try_to_unmap, unmap_poisoned_folio};
+use super::shmem::shmem_mapping;
 use super::swap_state::delete_from_swap_cache;
 use super::swapfile;
 use super::truncate::truncate_inode_folio;
@@ -69,7 +72,7 @@ async fn memory_failure(k: &Kernel, page: PageRef) -> Result<(), Errno> {
         return Err(Errno::EHWPOISON);
     }
     mutex_lock(k, folio_lock(pfn)).await;
-    if !test(k, pfn, PageFlags::LRU | PageFlags::WRITEBACK).await {
+    if !test(k, pfn, PageFlags::LRU | PageFlags::WRITEBACK).await && !of_shmem(k, pfn) {
         // Nobody knows what it is: a driver's, or off the list for a moment.
         mutex_unlock(k, folio_lock(pfn));
         forget(k, page).await;
@@ -92,6 +95,11 @@ async fn forget(k: &Kernel, page: PageRef) {
 
 async fn test(k: &Kernel, pfn: Pfn, flags: PageFlags) -> bool {
     k.step(obj::page(pfn, 1), Access::Read, || k.folio_test(pfn, flags)).await
+}
+
+/// Whether a locked page is one of shmem, which is on no list here.
+fn of_shmem(k: &Kernel, pfn: Pfn) -> bool {
+    !k.folio_test_anon(pfn) && shmem_mapping(k.folio_mapping(pfn))
 }
 
 /// The page is a small one; false: somebody else holds the huge page that it is of, or it is a driver's.
@@ -132,7 +140,7 @@ async fn hwpoison_user_mappings(k: &Kernel, page: PageRef) -> bool {
     }
     if test(k, pfn, PageFlags::SWAPCACHE).await {
         try_to_unmap(k, page).await; // what is pinned keeps its entries
-    } else if k.folio_test_anon(pfn) || folio_mkclean_dirty(k, page).await {
+    } else if k.folio_test_anon(pfn) || of_shmem(k, pfn) || folio_mkclean_dirty(k, page).await {
         unmap_poisoned_folio(k, page).await;
     } else {
         try_to_unmap(k, page).await; // clean: nobody loses anything
@@ -170,6 +178,9 @@ async fn me_swapcache(k: &Kernel, page: PageRef) -> Result<(), Errno> {
 async fn me_pagecache(k: &Kernel, page: PageRef) -> Result<(), Errno> {
     enter!(k);
     let (mapping, index) = (k.folio_mapping(page.pfn), k.folio_index(page.pfn));
+    if shmem_mapping(mapping) {
+        return has_extra_refcount(k, page.pfn, 2).await; // shmem_error_remove_folio()
+    }
     if k.a_ops(mapping).is_none() {
         return Err(Errno::EBUSY);
     }

@@ -7,7 +7,13 @@ use super::page_ref::get_page;
 use super::swap::put_page;
 use super::truncate::*;
 use crate::kernel::{enter, spin_lock, spin_unlock};
+use crate::limits::FIRST_EXT4_FILE;
 use crate::trace::Owner;
+
+/// Whether a file is in shmem.
+pub(crate) fn shmem_mapping(mapping: u8) -> bool {
+    (mapping as usize) < FIRST_EXT4_FILE
+}
 
 /// Finds or makes a page of a file and returns it with a reference.  Linux: shmem_getpage_gfp().
 pub(crate) async fn shmem_fault(k: &Kernel, mapping: u8, pgoff: u8) -> VmFault {

@@ -16,7 +16,7 @@ use crate::mm::page_alloc::*;
 use crate::mm::page_ref::get_page;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::*;
-use crate::mm::shmem::shmem_fault;
+use crate::mm::shmem::{shmem_fault, shmem_mapping};
 use crate::mm::swap::put_page;
 use crate::mm::swapfile::*;
 use crate::mm::uaccess::copy_from_user_inatomic;
@@ -147,6 +147,14 @@ async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     let head = k.compound_head(page.pfn);
     mutex_lock(k, folio_lock(head)).await;
     let mut truncated = vma.ops.is_none() && k.folio_mapping(page.pfn) != vma.mapping;
+    // A broken page of another file is not the file's any more.
+    let broken = || k.folio_test(page.pfn, PageFlags::HWPOISON);
+    let shmem = vma.ops.is_none() && shmem_mapping(vma.mapping);
+    if shmem && !truncated && k.step(obj::page(page.pfn, 1), Access::Read, broken).await {
+        mutex_unlock(k, folio_lock(head));
+        put_page(k, page).await;
+        return VmFault::Sigbus; // VM_FAULT_HWPOISON
+    }
     let mkwrite = vmf.write && !truncated && vma_needs_dirty_tracking(k, vma);
     if mkwrite {
         mutex_unlock(k, folio_lock(head));
