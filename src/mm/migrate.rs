@@ -17,14 +17,15 @@
 //!             if there is no room for it, it is split, and its pages move at once, not behind the others.
 //! Left out:   pages of shmem, device memory; the swap cache's reference is one of others'.
 
+use super::address_space::AddressSpaceOperations;
 use super::filemap::folio_wait_writeback;
 use super::highmem::copy_user_highpage;
 use super::huge_memory::{remove_migration_pmd, split_huge_page_to_list};
-use super::memory::vm_normal_page;
 use super::mm_types::*;
 use super::mmap::find_vma;
 use super::page_alloc::alloc_pages;
 use super::page_ref::{add, get_page};
+use super::pagewalk::{folio_walk_end, folio_walk_start};
 use super::pgtable::*;
 use super::rmap::*;
 use super::swap::put_page;
@@ -70,21 +71,13 @@ async fn add_page_for_migration(k: &Kernel, va: u8) -> Result<PageRef, Errno> {
 }
 
 async fn isolate_page(k: &Kernel, vma: &Vma, va: u8) -> Result<PageRef, Errno> {
-    let p = PmdPtr::of(vma.mm, va);
-    let pmd = pmdp_get_lockless(k, p).await;
-    let lock = pmd.table_nr().map_or(page_table_lock(vma.mm), ptl);
-    spin_lock(k, lock).await;
-    let (entry, gen_) = match pmd.table_nr() {
-        Some(table) => (ptep_get(k, PtePtr::of(k, table, va)), pte_gen(k, PtePtr::of(k, table, va))),
-        None => (pmdp_get(k, p), pmd_gens(k, p)[0]),
-    };
-    let normal = (entry.present() && !entry.is_table()).then(|| vm_normal_page(k, vma, va, entry)).flatten();
-    let ret = match normal.map(|pfn| k.compound_head(pfn)) {
-        Some(pfn) if folio_isolate_lru(k, pfn, true).await => Ok(PageRef { pfn, gen_ }),
+    let walk = folio_walk_start(k, vma, va).await;
+    let ret = match walk.folio {
+        Some(folio) if folio_isolate_lru(k, folio.pfn, true).await => Ok(folio),
         Some(_) => Err(Errno::EBUSY),
         None => Err(Errno::ENOENT),
     };
-    spin_unlock(k, lock);
+    folio_walk_end(k, walk);
     ret
 }
 
@@ -138,26 +131,14 @@ async fn unmap_and_move_or_put_back(k: &Kernel, src: PageRef, dst: PageRef) -> u
 /// Moves one page; true: it is gone.
 async fn unmap_and_move(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
     enter!(k);
+    let mut moved = false;
     mutex_lock(k, folio_lock(src.pfn)).await;
-    if k.fixed(Fix::MigrateSkipPinned) && folio_maybe_dma_pinned(k, src.pfn).await {
-        mutex_unlock(k, folio_lock(src.pfn));
-        put_page(k, dst).await;
-        return false;
+    if !k.fixed(Fix::MigrateSkipPinned) || !folio_maybe_dma_pinned(k, src.pfn).await {
+        moved = match k.folio_test_anon(src.pfn) {
+            true => migrate_folio(k, src, dst, None).await,
+            false => migrate_file_folio(k, src, dst).await,
+        };
     }
-    if !k.folio_test_anon(src.pfn) {
-        return move_file_folio(k, src, dst).await;
-    }
-    let locked = trylock(k, folio_lock(dst.pfn)).await;
-    assert!(locked, "nobody else knows the copy");
-    // The mutant looks while the page is still mapped, and not again.
-    let early = k.fixed(Fix::MigrateCountEarly);
-    let mut moved = !early || folio_ref_count(k, src.pfn).await == 1 + folio_mapcount(k, src.pfn).await;
-    if moved {
-        try_to_migrate(k, src).await;
-        moved = folio_mapcount(k, src.pfn).await == 0 && move_to_new_folio(k, src, dst, early).await;
-    }
-    remove_migration_ptes(k, src, if moved { dst } else { src }).await;
-    mutex_unlock(k, folio_lock(dst.pfn));
     mutex_unlock(k, folio_lock(src.pfn));
     put_page(k, dst).await;
     if moved {
@@ -166,25 +147,32 @@ async fn unmap_and_move(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
     moved
 }
 
-/// As [`unmap_and_move`], of a locked page of a file.
-async fn move_file_folio(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
+async fn migrate_file_folio(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
     let (mapping, index) = (k.folio_mapping(src.pfn), k.folio_index(src.pfn));
-    let mut moved = false;
-    // A page of no file is only somebody's who holds it.
-    if let Some(ops) = k.a_ops(mapping) {
-        folio_wait_writeback(k, src.pfn, mapping, index).await;
-        let locked = trylock(k, folio_lock(dst.pfn)).await;
-        assert!(locked, "nobody else knows the copy");
-        try_to_migrate(k, src).await;
-        moved = folio_mapcount(k, src.pfn).await == 0 && ops.migrate_folio(k, dst, src).await;
-        remove_migration_ptes(k, src, if moved { dst } else { src }).await;
-        mutex_unlock(k, folio_lock(dst.pfn));
-    }
-    mutex_unlock(k, folio_lock(src.pfn));
-    put_page(k, dst).await;
+    let Some(ops) = k.a_ops(mapping) else {
+        return false; // a page of no file is only somebody's who holds it
+    };
+    folio_wait_writeback(k, src.pfn, mapping, index).await;
+    migrate_folio(k, src, dst, Some(ops)).await
+}
+
+/// Unmaps, copies and maps again a locked page, of a file with `ops` or an anonymous one.
+async fn migrate_folio(k: &Kernel, src: PageRef, dst: PageRef, ops: Option<&dyn AddressSpaceOperations>) -> bool {
+    let locked = trylock(k, folio_lock(dst.pfn)).await;
+    assert!(locked, "nobody else knows the copy");
+    // The mutant looks while the page is still mapped, and not again.
+    let early = ops.is_none() && k.fixed(Fix::MigrateCountEarly);
+    let mut moved = !early || folio_ref_count(k, src.pfn).await == 1 + folio_mapcount(k, src.pfn).await;
     if moved {
-        put_page(k, src).await;
+        try_to_migrate(k, src).await;
+        moved = folio_mapcount(k, src.pfn).await == 0
+            && match ops {
+                Some(ops) => ops.migrate_folio(k, dst, src).await,
+                None => move_to_new_folio(k, src, dst, early).await,
+            };
     }
+    remove_migration_ptes(k, src, if moved { dst } else { src }).await;
+    mutex_unlock(k, folio_lock(dst.pfn));
     moved
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod page_flags;
 pub(crate) mod page_io;
 pub(crate) mod page_ref;
 pub(crate) mod page_writeback;
+pub(crate) mod pagewalk;
 pub(crate) mod pgtable;
 mod pgtable_types;
 pub(crate) mod rmap;

@@ -21,6 +21,7 @@ use super::*;
 use crate::kernel::{down_read, down_write, up_read, up_write};
 use crate::mm::migrate::remove_migration_ptes_locked;
 use crate::mm::mmap::find_vma;
+use crate::mm::pagewalk::{folio_walk_end, folio_walk_start};
 
 /// Splits the huge pages behind pages `start..end` of the current address space; returns how many.
 /// Linux: debugfs, split_huge_pages.
@@ -36,7 +37,7 @@ pub(crate) async fn split_huge_pages_pid(k: &Kernel, start: u8, end: u8) -> Resu
         let Some(vma) = find_vma(k, mm, va).filter(Vma::is_anonymous) else {
             continue;
         };
-        let Some(folio) = folio_walk_start(k, &vma, va).await else {
+        let Some(folio) = get_huge_page(k, &vma, va).await else {
             continue;
         };
         if !trylock(k, folio_lock(folio.pfn)).await {
@@ -55,23 +56,14 @@ pub(crate) async fn split_huge_pages_pid(k: &Kernel, start: u8, end: u8) -> Resu
 }
 
 /// The huge page behind `va`, with a reference.
-async fn folio_walk_start(k: &Kernel, vma: &Vma, va: u8) -> Option<PageRef> {
-    enter!(k);
-    let p = PmdPtr::of(vma.mm, va);
-    let pmd = pmdp_get_lockless(k, p).await;
-    let lock = pmd.table_nr().map_or(page_table_lock(vma.mm), ptl);
-    spin_lock(k, lock).await;
-    let (entry, gen_) = match pmd.table_nr() {
-        Some(table) => (ptep_get(k, PtePtr::of(k, table, va)), pte_gen(k, PtePtr::of(k, table, va))),
-        None => (pmdp_get(k, p), pmd_gens(k, p)[0]),
-    };
-    let found = entry.present() && !entry.is_table() && k.page_head(k.compound_head(entry.pfn()));
-    let folio = PageRef { pfn: k.compound_head(entry.pfn()), gen_ };
-    if found {
+async fn get_huge_page(k: &Kernel, vma: &Vma, va: u8) -> Option<PageRef> {
+    let walk = folio_walk_start(k, vma, va).await;
+    let found = walk.folio.filter(|folio| k.page_head(folio.pfn));
+    if let Some(folio) = found {
         get_page(k, folio.pfn).await;
     }
-    spin_unlock(k, lock);
-    found.then_some(folio)
+    folio_walk_end(k, walk);
+    found
 }
 
 /// Makes small pages of a huge one, which the caller has locked and holds: his reference is that of page `keep` then.
