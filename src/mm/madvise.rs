@@ -120,6 +120,8 @@ pub(crate) async fn madvise_cold(k: &Kernel, start: u8, end: u8, pageout: bool) 
 async fn madvise_cold_or_pageout_pte_range(k: &Kernel, vma: &Vma, table: u8, range: Range<u8>, pageout: bool) {
     enter!(k);
     let mut list = Isolated::default();
+    let (start, end) = (range.start, range.end);
+    let mut aged = false;
     spin_lock(k, ptl(table)).await;
     for va in range {
         let p = PtePtr::of(k, table, va);
@@ -134,12 +136,19 @@ async fn madvise_cold_or_pageout_pte_range(k: &Kernel, vma: &Vma, table: u8, ran
             continue;
         }
         if !pageout {
+            if pte.young() {
+                ptep_modify(k, p, Pte::mkold).await; // since v6.10 one access
+                aged = true;
+            }
             k.step(obj::page(pfn, 1), Access::Write, || k.folio_assign(pfn, PageFlags::ACTIVE, false)).await;
         } else if !list.is_full() && folio_isolate_lru(k, pfn, true).await {
             list.push(PageRef { pfn, gen_: k.page_gen(pfn) });
         }
     }
     spin_unlock(k, ptl(table));
+    if aged {
+        flush_tlb_range(k, vma.mm, start, end).await; // tlb_finish_mmu()
+    }
     shrink_folio_list(k, list.as_slice()).await; // reclaim_pages()
 }
 

@@ -67,6 +67,10 @@ impl Pte {
     pub(crate) fn mkyoung(self) -> Pte {
         Pte(self.0 | YOUNG)
     }
+    /// pte_mkold().
+    pub(crate) fn mkold(self) -> Pte {
+        Pte(self.0 & !YOUNG)
+    }
     /// pte_mkspecial(): nothing where the architecture has no such bit.
     pub(crate) fn mkspecial(self, k: &Kernel) -> Pte {
         Pte(if k.fixed(Fix::PteSpecial) { self.0 | SPECIAL } else { self.0 })
@@ -123,6 +127,9 @@ impl Pte {
     }
     pub(crate) fn dirty(self) -> bool {
         self.0 & DIRTY != 0
+    }
+    pub(crate) fn young(self) -> bool {
+        self.0 & YOUNG != 0
     }
     pub(crate) fn special(self) -> bool {
         self.0 & SPECIAL != 0

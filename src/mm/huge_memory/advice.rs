@@ -54,17 +54,24 @@ pub(crate) async fn madvise_free_huge_pmd(k: &Kernel, tlb: &mut MmuGather, p: Pm
 /// MADV_COLD and MADV_PAGEOUT of all that a leaf maps; the page for reclaim, if we alone map it.
 pub(crate) async fn madvise_cold_or_pageout_pmd(k: &Kernel, p: PmdPtr, pageout: bool) -> Option<PageRef> {
     enter!(k);
-    let mut isolated = None;
+    let (mut isolated, mut aged) = (None, false);
     spin_lock(k, page_table_lock(p.mm)).await;
     let pmd = pmdp_get(k, p);
     let head = pmd.pfn();
     if pmd.is_leaf() && folio_mapcount(k, head).await == 1 {
         if !pageout {
+            if pmd.young() {
+                pmdp_modify(k, p, Pte::mkold).await;
+                aged = true;
+            }
             k.step(obj::page(head, 1), Access::Write, || k.folio_assign(head, PageFlags::ACTIVE, false)).await;
         } else if folio_isolate_lru(k, head, true).await {
             isolated = Some(PageRef { pfn: head, gen_: pmd_gens(k, p)[0] });
         }
     }
     spin_unlock(k, page_table_lock(p.mm));
+    if aged {
+        flush_tlb_range(k, p.mm, p.base(), p.base() + HPAGE_PMD_NR as u8).await;
+    }
     isolated
 }
