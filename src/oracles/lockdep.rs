@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The order of locks.  Linux: kernel/locking/lockdep.c, might_sleep().
 //!
-//! Promised to every caller: no two classes of locks are ever taken in both orders, whether or not
-//! this run deadlocks; nobody takes a lock twice, returns to user space with one, or sleeps while he
-//! holds a spinlock or has interrupts off.  The orders seen are those of one program, so that a run
-//! does not depend on the ones before it, and those dma_resv_lockdep() primes (v5.5).  The order counts
-//! from when a lock is taken or blocked on, so that a deadlock's last link is known before it.
+//! Promised to every caller, since ever (checked since v2.6.18): no two classes of locks are ever taken in
+//! both orders, whether or not this run deadlocks; nobody takes a lock twice, returns to user space with
+//! one, or sleeps while he holds a spinlock or has interrupts off.  The orders seen are those of one
+//! program, so that a run does not depend on the ones before it, and those dma_resv_lockdep() primes
+//! (v5.5).  The order counts from when a lock is taken or blocked on, so that a deadlock's last link is
+//! known before it.
 //!
 //! Must catch: the above on the first run that shows both orders.
 //! Must leave alone: trylocks, which wait for nobody, as the later lock of a pair; two locks of one
