@@ -56,6 +56,7 @@ const ABI: &[(u8, &str)] = &[
     (67, "migrate_vma(addr len)"),
     (68, "memory_failure(addr len)"),
     (69, "compact(nr)"),
+    (70, "migrate_to_device(addr len)"),
     (80, "userptr_create(obj addr len driver)"),
     (81, "userptr_submit(obj value flags)"),
     (82, "userptr_put(obj)"),

@@ -95,7 +95,13 @@ pub(super) async fn move_pages(s: &System, addr: Addr, len: Len) -> Ret {
 /// A driver moves the pages to memory of its device, which is memory like any other.
 pub(super) async fn migrate_vma(s: &System, addr: Addr, len: Len) -> Ret {
     enter!(s);
-    migrate_device::migrate_vma(s, addr.0, end_of(addr, len)?).await
+    migrate_device::migrate_vma(s, addr.0, end_of(addr, len)?, false).await
+}
+
+/// A driver moves the pages to memory that only its device reaches.
+pub(super) async fn migrate_to_device(s: &System, addr: Addr, len: Len) -> Ret {
+    enter!(s);
+    migrate_device::migrate_vma(s, addr.0, end_of(addr, len)?, true).await
 }
 
 /// Up to `nr` pages of anybody go to other frames, as by /proc/sys/vm/compact_memory.

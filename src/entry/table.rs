@@ -111,6 +111,7 @@ syscall_table! {
     67 migrate_vma(addr: Addr, len: Len) = memory::migrate_vma;
     68 memory_failure(addr: Addr, len: Len) = memory::memory_failure;
     69 compact(nr: Len) = memory::compact;
+    70 migrate_to_device(addr: Addr, len: Len) = memory::migrate_to_device;
 
     80 userptr_create(obj: NewUserptr, addr: Addr, len: Len, driver: UserptrDriver) = userptr::userptr_create;
     81 userptr_submit(obj: Userptr, value: Value, flags: GpuFlags) = userptr::userptr_submit;

@@ -208,6 +208,10 @@ fixes! {
         "fd35ca3d12cc mm/migrate_device.c: copy pte dirty bit to page",
         "migrate_vma keeps the dirty bit of an entry that it clears",
         on "newest";
+    DevicePrivateRef = "device-private-ref", Upstream, (6, 1),
+        "16ce101db85d mm/memory.c: fix race when faulting a device private page",
+        "who faults at a page of a device holds it until its driver has moved it back (CVE-2022-3523)",
+        on "newest";
     GupUnshare = "gup-unshare", Upstream, (5, 19),
         "a7f226604170 mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared anonymous page",
         "a pin for reading gets a page of its own, not one that the next write would copy",

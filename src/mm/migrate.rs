@@ -222,17 +222,22 @@ async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) 
         let page = |folio: PageRef| PageRef { pfn: folio.pfn.add(i), ..folio };
         copy_user_highpage(k, page(dst), page(src)).await;
     }
-    folio_migrate_anon(k, src, dst, early).await
+    folio_migrate_anon(k, src, dst, if early { None } else { Some(1) }).await
 }
 
-/// Gives a page that no address_space knows the place of another, unless somebody else references that;
+/// Gives a page that no address_space knows the place of another, unless that has not `refs` references;
 /// folio_migrate_flags() too.  Linux: folio_migrate_mapping() of a folio without one.
 #[track_caller]
-pub(super) fn folio_migrate_anon(k: &Kernel, src: PageRef, dst: PageRef, early: bool) -> impl Future<Output = bool> {
+pub(super) fn folio_migrate_anon(
+    k: &Kernel,
+    src: PageRef,
+    dst: PageRef,
+    refs: Option<i32>,
+) -> impl Future<Output = bool> {
     let nr = 1 << k.folio_order(src.pfn);
     let touch = [Touch::read(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, nr)), Touch::default()];
     k.step_on(touch, Wait::Ready, move || {
-        let alone = early || k.page_count(src.pfn) == 1;
+        let alone = refs.is_none_or(|refs| k.page_count(src.pfn) == refs);
         if alone {
             let (anon_vma, index) = k.folio_anon_vma(src.pfn);
             k.set_folio_anon(dst.pfn, anon_vma, index);
@@ -322,7 +327,11 @@ async fn remove_migration_pte(k: &Kernel, vma: &Vma, va: u8, rwsem: Lock, old: P
         }
         let now = flags_now(k, vma, va, rwsem);
         let write = entry.write() && now.contains(VmFlags::WRITE);
-        set_pte_at(k, p, Pte::page(new.pfn).mkaccessible(now.contains(VmFlags::READ)).mkwrite(write)).await;
+        let pte = match k.is_device_private_page(new.pfn) {
+            true => Pte::device_private(new.pfn, write),
+            false => Pte::page(new.pfn).mkaccessible(now.contains(VmFlags::READ)).mkwrite(write),
+        };
+        set_pte_at(k, p, pte).await;
     }
     spin_unlock(k, ptl(table));
 }

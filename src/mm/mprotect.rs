@@ -92,10 +92,13 @@ async fn change_pte_range(k: &Kernel, vma: &Vma, table: u8, start: u8, end: u8, 
     spin_unlock(k, ptl(table));
 }
 
-/// A writable page that migrates comes back write-protected.
+/// A writable page that migrates, or is with a device, comes back write-protected.
 async fn change_nonpresent_pte(k: &Kernel, p: PtePtr, old: Pte) {
     if old.is_migration() && old.write() {
         set_pte_at(k, p, Pte::migration(old.pfn(), false, k.folio_test_anon(old.pfn()))).await;
+    }
+    if old.is_device_private() && old.write() {
+        set_pte_at(k, p, old.mkwrite(false)).await;
     }
 }
 

@@ -193,7 +193,8 @@ fn set_pte_now(k: &Kernel, p: PtePtr, pte: Pte, gen_: Option<u16>) {
     k.assert_announced(obj::pte(p.table, p.i), Access::Write);
     let table = table(k, p.table);
     let old = table.entries[p.i as usize].replace(pte);
-    if pte.present() && (!old.present() || old.pfn() != pte.pfn()) {
+    let refers = |pte: Pte| pte.present() || pte.is_device_private();
+    if refers(pte) && (!refers(old) || old.pfn() != pte.pfn()) {
         table.gens[p.i as usize].set(gen_.unwrap_or_else(|| k.page_gen(pte.pfn())));
     }
     trace_entry(k, table.mm.get(), table.base.get() + p.i, old, pte);

@@ -3,7 +3,7 @@
 //! Linux: arch/x86/include/asm/pgtable_types.h, pgtable.h, include/linux/pgtable.h.
 //!
 //! Two levels: a pmd entry is none, a table, or a leaf of [`HPAGE_PMD_NR`] pages; a pte is none, a page, or
-//! says where the page is meanwhile (include/linux/swapops.h): in swap, under migration, poisoned.
+//! says where the page is meanwhile (include/linux/swapops.h): in swap, under migration, with a device, poisoned.
 
 use super::mm_types::*;
 use crate::fixes::Fix;
@@ -35,6 +35,8 @@ const MIGRATION: u32 = 1 << 18;
 const HWPOISON: u32 = 1 << 19;
 /// pte_swp_exclusive(), or SWP_MIGRATION_READ_EXCLUSIVE.
 const EXCLUSIVE: u32 = 1 << 20;
+/// Not present: the page is in memory that only a device reaches; WRITE says whether it was writable.
+const DEVICE: u32 = 1 << 21;
 
 impl Pte {
     pub(crate) const NONE: Pte = Pte(0);
@@ -96,6 +98,13 @@ impl Pte {
     /// make_hwpoison_entry().
     pub(crate) fn hwpoison(pfn: Pfn) -> Pte {
         Pte(pfn.0 as u32 | HWPOISON)
+    }
+    /// make_readable_device_private_entry(), make_writable_device_private_entry().
+    pub(crate) fn device_private(pfn: Pfn, write: bool) -> Pte {
+        Pte(pfn.0 as u32 | DEVICE).mkwrite(write)
+    }
+    pub(crate) fn is_device_private(self) -> bool {
+        self.0 & DEVICE != 0
     }
     /// pte_swp_mkexclusive(), pte_swp_clear_exclusive().
     pub(crate) fn mkexclusive(self, exclusive: bool) -> Pte {
@@ -182,6 +191,7 @@ impl fmt::Debug for Pte {
             (MIGRATION, "|migration"),
             (HWPOISON, "|hwpoison"),
             (EXCLUSIVE, "|exclusive"),
+            (DEVICE, "|device"),
         ] {
             f.write_str(if self.0 & bit != 0 { name } else { "" })?;
         }

@@ -207,6 +207,15 @@ async fn copy_nonpresent_pte(k: &Kernel, dst: &Vma, src: &Vma, dst_p: PtePtr, sr
             set_pte_at(k, src_p, pte).await;
         }
     }
+    if pte.is_device_private() {
+        get_page(k, pte.pfn()).await;
+        page_dup_rmap(k, pte.pfn()).await; // nobody can have pinned it
+        add_mm_counter(k, dst.mm, pte.pfn(), 1);
+        if pte.write() && src.flags.is_cow() {
+            pte = pte.mkwrite(false);
+            set_pte_at(k, src_p, pte).await;
+        }
+    }
     if pte.is_migration() {
         add_mm_counter(k, dst.mm, pte.pfn(), 1);
         if src.flags.is_cow() && (pte.write() || pte.exclusive()) {

@@ -11,8 +11,10 @@
 use super::add_mm_counter;
 use super::fault::do_wp_page;
 use crate::fixes::Fix;
-use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock};
+use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock, trylock};
+use crate::mm::migrate_device::migrate_to_ram;
 use crate::mm::mm_types::*;
+use crate::mm::page_ref::get_page;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::page_add_anon_rmap;
 use crate::mm::swap::put_page;
@@ -25,6 +27,9 @@ pub(super) async fn do_swap_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> 
     enter!(k);
     if orig.is_hwpoison() {
         return VmFault::Sigbus;
+    }
+    if orig.is_device_private() {
+        return do_device_private_page(k, vma, vmf, orig).await;
     }
     let Some(slot) = orig.swap_slot() else {
         // migration_entry_wait(): whoever moves the page holds its lock until all entries are back.
@@ -63,6 +68,42 @@ pub(super) async fn do_swap_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> 
         return do_wp_page(k, vma, vmf, pte).await;
     }
     VmFault::NoPage
+}
+
+/// As [`do_swap_page`], of a page that only a device reaches: it comes back.
+///
+/// Since v6.15 the fault locks it, so that no other one's reference keeps it from moving (1afaeb8293c9
+/// mm/migrate: Trylock device page in do_swap_page()); others wait.
+async fn do_device_private_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
+    let Some(table) = pmdp_get_lockless(k, PmdPtr::of(vmf.mm, vmf.va)).await.table_nr() else {
+        return VmFault::NoPage;
+    };
+    let lock = folio_lock(orig.pfn());
+    spin_lock(k, ptl(table)).await;
+    let p = PtePtr::of(k, table, vmf.va);
+    if ptep_get(k, p) != orig {
+        spin_unlock(k, ptl(table));
+        return VmFault::NoPage;
+    }
+    let page = PageRef { pfn: orig.pfn(), gen_: pte_gen(k, p) };
+    let hold = k.fixed(Fix::DevicePrivateRef);
+    let locked = hold && trylock(k, lock).await;
+    if locked {
+        get_page(k, page.pfn).await;
+    }
+    spin_unlock(k, ptl(table));
+    if hold && !locked {
+        // softleaf_entry_wait_on_locked()
+        mutex_lock(k, lock).await;
+        mutex_unlock(k, lock);
+        return VmFault::NoPage;
+    }
+    let ret = migrate_to_ram(k, vma, vmf.va, page, locked).await;
+    if locked {
+        mutex_unlock(k, lock);
+        put_page(k, page).await;
+    }
+    ret
 }
 
 /// Maps a locked page of the swap cache in place of the entry, unless that has changed; takes over the

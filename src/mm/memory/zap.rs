@@ -12,6 +12,7 @@ use crate::mm::mmu_notifier::*;
 use crate::mm::page_writeback::set_page_dirty;
 use crate::mm::pgtable::*;
 use crate::mm::rmap::{RmapOrder, next_in_rmap_order, page_remove_rmap, rmap_order};
+use crate::mm::swap::put_page;
 use crate::mm::swapfile::free_swap_and_cache;
 use crate::trace::Notify;
 use std::ops::Range;
@@ -107,7 +108,7 @@ async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, ra
     }
 }
 
-/// Clears an entry whose page is elsewhere: in swap, under migration, or broken.
+/// Clears an entry whose page is elsewhere: in swap, under migration, with a device, or broken.
 async fn zap_nonpresent_pte(k: &Kernel, vma: &Vma, p: PtePtr, pte: Pte, details: Zap) {
     enter!(k);
     if let Some(slot) = pte.swap_slot() {
@@ -117,11 +118,17 @@ async fn zap_nonpresent_pte(k: &Kernel, vma: &Vma, p: PtePtr, pte: Pte, details:
         }
         return;
     }
-    if pte.is_migration() {
+    if pte.is_migration() || pte.is_device_private() {
         if !details.even_cows && k.folio_test_anon(pte.pfn()) {
             return;
         }
         add_mm_counter(k, vma.mm, pte.pfn(), -1);
+    }
+    if pte.is_device_private() {
+        let page = PageRef { pfn: pte.pfn(), gen_: pte_gen(k, p) };
+        ptep_get_and_clear(k, p).await;
+        page_remove_rmap(k, page.pfn).await;
+        return put_page(k, page).await; // no CPU has a translation
     }
     if pte.is_hwpoison() && !details.even_cows {
         return;

@@ -219,7 +219,7 @@ async fn page_vma_mapped_walk(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8, sync: boo
     spin_lock(k, ptl(table)).await;
     let p = PtePtr::of(k, table, va);
     let pte = ptep_get(k, p);
-    if pte.present() && !pte.special() && pte.pfn() == pfn {
+    if (pte.present() && !pte.special() || pte.is_device_private()) && pte.pfn() == pfn {
         return Some((p, pte));
     }
     spin_unlock(k, ptl(table));
@@ -335,7 +335,10 @@ async fn unmap_pte(k: &Kernel, page: PageRef, vma: &Vma, va: u8, p: PtePtr, what
     if shared && !folio_try_share_anon_rmap(k, page.pfn).await {
         return false;
     }
-    let pte = ptep_clear_flush(k, vma, va, p).await;
+    let pte = match k.is_device_private_page(page.pfn) {
+        true => ptep_get_and_clear(k, p).await, // no CPU has a translation
+        false => ptep_clear_flush(k, vma, va, p).await,
+    };
     let ret = match k.folio_test_anon(page.pfn) {
         anon if what == Ttu::Poison => {
             if pte.dirty() && !anon {

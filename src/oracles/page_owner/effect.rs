@@ -37,7 +37,7 @@ impl Doing {
         let (effect, how) = match op(nr).map_or("", |op| op.name) {
             "" | "load" | "store" | "mprotect" | "get_user_pages" | "pin_user_pages" | "dio_read" | "dio_write"
             | "vmsplice" | "io_uring_register" | "userptr_create" | "fork" | "collapse" | "move_pages"
-            | "split_huge_pages" | "migrate_vma" | "memory_failure" => (Effect::Nothing, None),
+            | "split_huge_pages" | "migrate_vma" | "migrate_to_device" | "memory_failure" => (Effect::Nothing, None),
             "mmap" => (Effect::Mmap, arg("map")),
             "madvise" => (Effect::Madvise, arg("advice")),
             "mremap" => (Effect::Mremap, arg("new")),

@@ -6,9 +6,12 @@
 //!   refcount, pincount, PG_dirty   lockless: the step has announced the page
 //!   mapcount, contents             lockless: the step has announced them
 //!   mapping                        written under i_pages, read under the page's lock
-//!   PageHead, order, head, anon    stay as they are while somebody holds the page
+//!   PageHead, order, head, anon,
+//!   device private                 stay as they are while somebody holds the page
 //!   generation, owner              no part of the kernel: for oracles
 //! ```
+
+mod debug;
 
 use super::mm_types::{Kernel, NO_MAPPING, folio_lock, i_pages};
 use crate::limits::NR_FRAMES;
@@ -44,6 +47,8 @@ bitflags! {
         const WRITEBACK = 1024;
         /// PG_private: the file system has buffers for it.
         const PRIVATE = 2048;
+        /// is_device_private_page(): no CPU reaches it.
+        const DEVICE_PRIVATE = 1 << 12;
         const HWPOISON = 1 << 15;
     }
 }
@@ -290,6 +295,17 @@ impl Kernel {
         self.frames[pfn.index()].flags.get().contains(PageFlags::ANON_EXCLUSIVE)
     }
 
+    /// is_device_private_page(), for as long as the page lives.
+    pub(crate) fn is_device_private_page(&self, pfn: Pfn) -> bool {
+        self.frames[pfn.index()].flags.get().contains(PageFlags::DEVICE_PRIVATE)
+    }
+
+    /// A page that nobody else sees yet is one that no CPU reaches.
+    pub(crate) fn init_device_private(&self, pfn: Pfn) {
+        let flags = &self.frames[pfn.index()].flags;
+        flags.set(flags.get() | PageFlags::DEVICE_PRIVATE);
+    }
+
     /// A page that nobody else sees yet becomes anonymous, mapped once and exclusive: of a compound
     /// page, the head says so as long as leaves map it.
     pub(crate) fn init_anon(&self, head: Pfn, anon_vma: u8, index: u8) {
@@ -313,7 +329,8 @@ impl Kernel {
             let frame = self.lockless(head.add(i as usize), Access::Write);
             frame.mapping.set(anon_vma);
             frame.index.set(index + i);
-            let head = if i == 0 { PageFlags::SWAPBACKED | PageFlags::LRU } else { PageFlags::empty() };
+            let mut head = if i == 0 { PageFlags::SWAPBACKED | PageFlags::LRU } else { PageFlags::empty() };
+            head.set(PageFlags::LRU, i == 0 && !frame.flags.get().contains(PageFlags::DEVICE_PRIVATE));
             frame.flags.set(frame.flags.get() | PageFlags::ANON | head);
         }
     }
@@ -352,36 +369,7 @@ impl Kernel {
     }
 }
 
-/// For traces and oracles: no branch of the kernel may look.
 impl Kernel {
-    pub(crate) fn peek_page(&self, pfn: Pfn) -> Page {
-        let f = &self.frames[pfn.index()];
-        Page {
-            refcount: f.refcount.get(),
-            mapcount: f.mapcount.get(),
-            entire_mapcount: f.entire_mapcount.get(),
-            pincount: f.pincount.get(),
-            flags: f.flags.get(),
-            order: f.order.get(),
-            head: f.head.get(),
-            gen_: f.gen_.get(),
-            owner: f.owner.get(),
-            mapping: f.mapping.get(),
-            index: f.index.get(),
-            private: f.private.get(),
-        }
-    }
-
-    /// Makes a page what an oracle's test needs.
-    #[cfg(test)]
-    pub(crate) fn poke_page(&self, pfn: Pfn, to: impl FnOnce(Page) -> Page) {
-        self.frames[pfn.index()].set(to(self.peek_page(pfn)));
-    }
-
-    pub(crate) fn peek_memory(&self, pfn: Pfn) -> Contents {
-        self.frames[pfn.index()].contents.0.get()
-    }
-
     /// The generation of a frame as of now; 0: device memory has none.
     pub(crate) fn page_gen(&self, pfn: Pfn) -> u16 {
         if pfn.valid() { self.frames[pfn.index()].gen_.get() } else { 0 }
