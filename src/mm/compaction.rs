@@ -25,14 +25,15 @@ pub(crate) async fn compact_zone(k: &Kernel, nr: u8) -> u32 {
     migrate_pages(k, list.as_slice()).await
 }
 
-/// Takes a page off the list, unless it is anonymous and somebody beside its mappings references it; huge pages are
-/// what the room is for.
+/// Takes a page off the list, unless it is anonymous, not of the swap cache, and somebody beside its mappings references
+/// it; huge pages are what the room is for.
 async fn isolate_migratepages_block(k: &Kernel, pfn: Pfn) -> bool {
     let flags = k.peek_page(pfn).flags;
     if !flags.contains(PageFlags::LRU) || flags.contains(PageFlags::HEAD) {
         return false;
     }
     let touch = [Touch::read(obj::page(pfn, 1)), Touch::read(obj::mapcount(pfn)), Touch::default()];
-    let referenced = || k.folio_test(pfn, PageFlags::ANON) && k.page_count(pfn) > k.page_mapcount(pfn);
+    let mapping = || !k.folio_test(pfn, PageFlags::ANON) || k.folio_test(pfn, PageFlags::SWAPCACHE); // folio_mapping()
+    let referenced = || !mapping() && k.page_count(pfn) > k.page_mapcount(pfn);
     !k.step_on(touch, Wait::Ready, referenced).await && folio_isolate_lru(k, pfn, true).await
 }

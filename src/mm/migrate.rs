@@ -15,7 +15,7 @@
 //! Kept:       the page is locked until all entries are back, of the copy or of the page itself.
 //! Simplified: a call moves what the caller maps (MPOL_MF_MOVE_ALL), and tries once.  A huge page moves as a whole;
 //!             if there is no room for it, it is split, and its pages move at once, not behind the others.
-//! Left out:   pages of shmem, device memory; the swap cache's reference is one of others'.
+//! Left out:   pages of shmem.
 
 use super::address_space::AddressSpaceOperations;
 use super::filemap::folio_wait_writeback;
@@ -29,6 +29,8 @@ use super::pagewalk::{folio_walk_end, folio_walk_start};
 use super::pgtable::*;
 use super::rmap::*;
 use super::swap::put_page;
+use super::swap_state::{__add_to_swap_cache, __delete_from_swap_cache, swapper_pages};
+use super::swapfile;
 use super::vmscan::{Isolated, folio_isolate_lru, folio_putback_lru};
 use crate::fixes::Fix;
 use crate::kernel::*;
@@ -135,7 +137,7 @@ async fn unmap_and_move(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
     mutex_lock(k, folio_lock(src.pfn)).await;
     if !k.fixed(Fix::MigrateSkipPinned) || !folio_maybe_dma_pinned(k, src.pfn).await {
         moved = match k.folio_test_anon(src.pfn) {
-            true => migrate_folio(k, src, dst, None).await,
+            true => migrate_anon_folio(k, src, dst).await,
             false => migrate_file_folio(k, src, dst).await,
         };
     }
@@ -145,6 +147,13 @@ async fn unmap_and_move(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
         put_page(k, src).await;
     }
     moved
+}
+
+async fn migrate_anon_folio(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
+    if k.folio_test_swapcache(src.pfn) {
+        swapfile::folio_wait_writeback(k, src.pfn, k.folio_swap(src.pfn)).await;
+    }
+    migrate_folio(k, src, dst, None).await
 }
 
 async fn migrate_file_folio(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
@@ -215,18 +224,59 @@ pub(crate) fn folio_ref_count(k: &Kernel, pfn: Pfn) -> impl Future<Output = i32>
 /// contents first since v6.11.
 async fn move_to_new_folio(k: &Kernel, src: PageRef, dst: PageRef, early: bool) -> bool {
     enter!(k);
-    if !early && folio_ref_count(k, src.pfn).await != 1 {
+    let cached = k.folio_test_swapcache(src.pfn);
+    if !early && folio_ref_count(k, src.pfn).await != 1 + i32::from(cached) {
         return false;
     }
     for i in 0..1 << k.folio_order(src.pfn) {
         let page = |folio: PageRef| PageRef { pfn: folio.pfn.add(i), ..folio };
         copy_user_highpage(k, page(dst), page(src)).await;
     }
-    folio_migrate_anon(k, src, dst, if early { None } else { Some(1) }).await
+    match cached {
+        true => folio_migrate_swapcache(k, src, dst).await,
+        false => folio_migrate_anon(k, src, dst, if early { None } else { Some(1) }).await,
+    }
 }
 
-/// Gives a page that no address_space knows the place of another, unless that has not `refs` references;
-/// folio_migrate_flags() too.  Linux: folio_migrate_mapping() of a folio without one.
+/// As [`folio_migrate_mapping`], of a page of the swap cache.
+///
+/// ```text
+///   migration                           fault at a swap entry
+///                                       1. reference the page that has the slot
+///   a. freeze: nobody else has one
+///   b. the copy has the slot            2. lock it: does it have the slot?
+/// ```
+async fn folio_migrate_swapcache(k: &Kernel, src: PageRef, dst: PageRef) -> bool {
+    spin_lock(k, swapper_pages()).await;
+    let touch = [Touch::write(obj::page(src.pfn, 1)), Touch::write(obj::page(dst.pfn, 1)), Touch::default()];
+    let replace = || {
+        let frozen = k.page_ref_freeze(src.pfn, 2);
+        if frozen {
+            let slot = __delete_from_swap_cache(k, src);
+            __add_to_swap_cache(k, dst, slot);
+            folio_migrate_flags(k, src, dst);
+            k.folio_assign_dirty(src.pfn, false);
+            k.page_ref_unfreeze(src.pfn, 1);
+            k.emit(Event::Put { pfn: src.pfn, refs: 1, refcount: 1 });
+        }
+        frozen
+    };
+    let replaced = k.step_on(touch, Wait::Ready, replace).await;
+    spin_unlock(k, swapper_pages());
+    replaced
+}
+
+/// What is said of an anonymous page is said of the one in its place; the step has announced both.
+fn folio_migrate_flags(k: &Kernel, src: PageRef, dst: PageRef) {
+    let (anon_vma, index) = k.folio_anon_vma(src.pfn);
+    k.set_folio_anon(dst.pfn, anon_vma, index);
+    for flag in [PageFlags::SWAPBACKED, PageFlags::DIRTY, PageFlags::ACTIVE] {
+        k.folio_assign(dst.pfn, flag, k.folio_test(src.pfn, flag));
+    }
+}
+
+/// Gives a page that no address_space knows the place of another, unless that has not `refs` references.
+/// Linux: folio_migrate_mapping() of a folio without one.
 #[track_caller]
 pub(super) fn folio_migrate_anon(
     k: &Kernel,
@@ -239,11 +289,7 @@ pub(super) fn folio_migrate_anon(
     k.step_on(touch, Wait::Ready, move || {
         let alone = refs.is_none_or(|refs| k.page_count(src.pfn) == refs);
         if alone {
-            let (anon_vma, index) = k.folio_anon_vma(src.pfn);
-            k.set_folio_anon(dst.pfn, anon_vma, index);
-            for flag in [PageFlags::SWAPBACKED, PageFlags::DIRTY, PageFlags::ACTIVE] {
-                k.folio_assign(dst.pfn, flag, k.folio_test(src.pfn, flag));
-            }
+            folio_migrate_flags(k, src, dst);
         }
         alone
     })

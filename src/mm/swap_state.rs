@@ -41,14 +41,17 @@ pub(super) async fn add_to_swap(k: &Kernel, page: PageRef) -> bool {
 async fn add_to_swap_cache(k: &Kernel, page: PageRef, slot: u8) {
     enter!(k);
     spin_lock(k, swapper_pages()).await;
-    let insert = || {
-        add(k, page.pfn, 1);
-        k.set_folio_swap(page.pfn, slot);
-        k.folio_assign(page.pfn, PageFlags::SWAPCACHE, true);
-        k.swap.cache[slot as usize].set(Some(page));
-    };
-    k.step(obj::page(page.pfn, 1), Access::Write, insert).await;
+    k.step(obj::page(page.pfn, 1), Access::Write, || __add_to_swap_cache(k, page, slot)).await;
     spin_unlock(k, swapper_pages());
+}
+
+/// Puts a locked page in, with a reference; i_pages is held.
+pub(super) fn __add_to_swap_cache(k: &Kernel, page: PageRef, slot: u8) {
+    k.assert_held(swapper_pages());
+    add(k, page.pfn, 1);
+    k.set_folio_swap(page.pfn, slot);
+    k.folio_assign(page.pfn, PageFlags::SWAPCACHE, true);
+    k.swap.cache[slot as usize].set(Some(page));
 }
 
 /// Takes a locked page out; i_pages is held.

@@ -335,6 +335,12 @@ impl Kernel {
         }
     }
 
+    /// folio_test_swapcache(), for a page that is locked.
+    pub(crate) fn folio_test_swapcache(&self, pfn: Pfn) -> bool {
+        self.assert_held(folio_lock(pfn));
+        self.frames[pfn.index()].flags.get().contains(PageFlags::SWAPCACHE)
+    }
+
     /// folio->swap: the slot; the page is locked.
     pub(crate) fn folio_swap(&self, pfn: Pfn) -> u8 {
         self.assert_held(folio_lock(pfn));
