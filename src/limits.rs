@@ -55,7 +55,7 @@ pub const NR_USER_TASKS: usize = 8;
 /// User and kernel tasks; task n runs on CPU n.
 pub const NR_TASKS: usize = 12;
 /// Modelled functions a task can be inside of.
-pub const MAX_CALL_DEPTH: usize = 24;
+pub const MAX_CALL_DEPTH: usize = 31;
 /// Locks.
 pub const NR_LOCKS: usize = 256;
 /// Words a task can wait for.

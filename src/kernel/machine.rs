@@ -41,6 +41,9 @@ pub fn task_name(task: TaskId) -> &'static str {
     }
 }
 
+/// A power of two, so that looking a task up needs no check: every step does so a dozen times.
+pub(super) const TASK_SLOTS: usize = NR_TASKS.next_power_of_two();
+
 /// Tasks, CPUs, locks, deferred work, the trace and the fixes in force.
 pub struct Machine {
     pub(crate) trace: Trace,
@@ -51,8 +54,8 @@ pub struct Machine {
     overrides: RefCell<Vec<Override>>,
     /// There are any: few programs have some.
     overridden: Cell<bool>,
-    pub(super) tasks: [Task; NR_TASKS],
-    pub(super) cpus: [Cpu; NR_TASKS],
+    pub(super) tasks: [Task; TASK_SLOTS],
+    pub(super) cpus: [Cpu; TASK_SLOTS],
     pub(super) locks: [Cell<LockState>; NR_LOCKS],
     pub(super) words: [Cell<u32>; NR_WAIT_WORDS],
     /// Tasks that a signal wakes, one bit each.
@@ -65,9 +68,9 @@ pub struct Machine {
     fail_nth: [Cell<u32>; NR_TASKS],
     pub(super) sets: Cell<Sets>,
     /// Of pending accesses, worked out when somebody asks.
-    pub(super) priorities: [Cell<Option<u32>>; NR_TASKS],
+    pub(super) priorities: [Cell<Option<u32>>; TASK_SLOTS],
     /// See [`Machine::signature`].
-    pub(super) signatures: [Cell<u64>; NR_TASKS],
+    pub(super) signatures: [Cell<u64>; TASK_SLOTS],
     pub(super) also: Unannounced,
 }
 
@@ -159,11 +162,25 @@ impl Machine {
     /// What an `override` record says that the n-th access of a task draws.
     #[inline]
     pub(super) fn overriding(&self, t: &Task, n: u16) -> Option<u32> {
-        if !self.overridden.get() {
-            return None;
-        }
+        if self.overridden.get() { self.find_override(t, n) } else { None }
+    }
+
+    #[cold]
+    fn find_override(&self, t: &Task, n: u16) -> Option<u32> {
         let overrides = self.overrides.borrow();
         overrides.iter().find(|o| o.call == t.call.get() && u16::from(o.n) == n).map(|o| o.priority)
+    }
+
+    /// The state of a task.
+    #[inline]
+    pub(super) fn task(&self, task: TaskId) -> &Task {
+        &self.tasks[task as usize % TASK_SLOTS]
+    }
+
+    /// The CPU that a task runs on.
+    #[inline]
+    pub(super) fn cpu(&self, task: TaskId) -> &Cpu {
+        &self.cpus[task as usize % TASK_SLOTS]
     }
 
     /// Whether a fix is in force.
@@ -211,13 +228,20 @@ impl Machine {
         }
     }
 
+    /// A step of the current task: of the function that takes it, not of the one that is to blame.
+    #[cold]
+    pub(crate) fn emit_step(&self, site: Site, event: Event) {
+        let task = self.current.get();
+        self.record_in(task, self.func(task), site, event);
+    }
+
     #[inline(never)]
     pub(super) fn record(&self, task: TaskId, site: Site, event: Event) {
-        // A step belongs to the function that takes it, all else to the one that is to blame for it.
-        let func = match event {
-            Event::Step { .. } => self.func(task),
-            _ => self.blamed(task),
-        };
+        self.record_in(task, self.blamed(task), site, event);
+    }
+
+    #[inline]
+    fn record_in(&self, task: TaskId, func: Func, site: Site, event: Event) {
         let record = Record { step: self.steps.get(), task, func, site, event };
         if self.trace.keeps() {
             self.trace.keep(record, self.stack(task));
@@ -228,35 +252,37 @@ impl Machine {
     /// The innermost modelled function of a task.
     #[inline]
     pub(crate) fn func(&self, task: TaskId) -> Func {
-        let t = &self.tasks[task as usize];
-        t.stack[(t.depth.get() as usize).min(MAX_CALL_DEPTH)].get()
+        let t = self.task(task);
+        t.func_at(t.depth.get())
     }
 
     /// The innermost one that does not act for its caller; if all do, the outermost.
     #[inline]
-    fn blamed(&self, task: TaskId) -> Func {
-        let t = &self.tasks[task as usize];
-        let mut depth = (t.depth.get() as usize).min(MAX_CALL_DEPTH);
-        while depth > 1 && t.stack[depth].get().0.for_caller {
+    pub(super) fn blamed(&self, task: TaskId) -> Func {
+        let t = self.task(task);
+        let mut depth = t.depth.get();
+        let mut func = t.func_at(depth);
+        while depth > 1 && func.0.for_caller {
             depth -= 1;
+            func = t.func_at(depth);
         }
-        t.stack[depth].get()
+        func
     }
 
     /// How many modelled functions a task is inside of.
     pub(crate) fn depth(&self, task: TaskId) -> u8 {
-        self.tasks[task as usize].depth.get()
+        self.task(task).depth.get()
     }
 
     #[cold]
     fn stack(&self, task: TaskId) -> Vec<Func> {
-        let t = &self.tasks[task as usize];
+        let t = self.task(task);
         t.stack.iter().skip(1).take(t.depth.get() as usize).map(Cell::get).collect()
     }
 
     /// Begins a call of a task: its accesses are numbered anew and drawn under `salt`.
     pub(crate) fn begin_call(&self, task: TaskId, call: u8, salt: u32) {
-        let t = &self.tasks[task as usize];
+        let t = self.task(task);
         t.call.set(call);
         t.on_behalf.set(call);
         t.salt.set(salt);
@@ -266,7 +292,7 @@ impl Machine {
 
     /// A work item, queued by what the current task is inside of.
     pub(crate) fn work(&self, func: WorkFunc, arg: u8) -> Work {
-        let t = &self.tasks[self.current.get() as usize];
+        let t = self.task(self.current.get());
         Work { func, arg, salt: t.salt.get(), call: t.on_behalf.get() }
     }
 
@@ -274,7 +300,7 @@ impl Machine {
     pub(crate) fn begin_work(&self, work: Work) {
         let task = self.current.get();
         self.begin_call(task, u8::MAX, work.salt ^ u32::from(task) << 24);
-        self.tasks[task as usize].on_behalf.set(work.call);
+        self.task(task).on_behalf.set(work.call);
         self.emit(Event::Work { call: work.call });
     }
 
@@ -303,11 +329,10 @@ impl<'k> Entered<'k> {
     #[inline]
     pub(crate) fn new(machine: &'k Machine, func: Func) -> Entered<'k> {
         let task = machine.current.get();
-        let t = &machine.tasks[task as usize];
+        let t = machine.task(task);
         let depth = t.depth.get() + 1;
-        if let Some(slot) = t.stack.get(depth as usize) {
-            slot.set(func);
-        }
+        debug_assert!(depth as usize <= MAX_CALL_DEPTH, "no path of the kernel is that deep");
+        t.stack[depth as usize % t.stack.len()].set(func);
         t.depth.set(depth);
         Entered { machine, task }
     }
@@ -316,7 +341,7 @@ impl<'k> Entered<'k> {
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        let depth = &self.machine.tasks[self.task as usize].depth;
+        let depth = &self.machine.task(self.task).depth;
         depth.set(depth.get().saturating_sub(1));
     }
 }

@@ -2,7 +2,7 @@
 //! What every task is about to do: its pending access, whether that can be taken now, and its priority.
 
 use super::locking::LockState;
-use super::machine::{Machine, TaskId};
+use super::machine::{Machine, TASK_SLOTS, TaskId};
 use super::sched::tasks;
 use super::step::Touch;
 use crate::limits::*;
@@ -69,6 +69,25 @@ pub(super) struct Task {
     pub(super) stack: [Cell<Func>; MAX_CALL_DEPTH + 1],
 }
 
+impl Task {
+    /// The function it is inside of at a depth.
+    #[inline]
+    pub(super) fn func_at(&self, depth: u8) -> Func {
+        self.stack[depth as usize % self.stack.len()].get()
+    }
+
+    /// Whether it draws again, at an access or at a conflict with it: always, or by the patience of
+    /// the seed one time in two, four or eight.
+    ///
+    /// Drawn at each access, the priority of a task that is suspended would have to be below dozens of
+    /// others for as long as some windows last.
+    #[inline]
+    fn lets_go(&self, seed: u32, n: u16, conflicts: u16) -> bool {
+        let patience = seed % 4;
+        patience == 0 || hash(!seed, self.salt.get(), u32::from(n) << 16 | u32::from(conflicts)) >> (32 - patience) == 0
+    }
+}
+
 /// Which of the sets in [`Sets`].
 #[derive(Clone, Copy)]
 pub(super) enum Set {
@@ -114,10 +133,10 @@ impl Sets {
 impl Machine {
     /// The task has nothing to do until its next call.
     pub(crate) fn set_idle(&self, task: TaskId) {
-        let t = &self.tasks[task as usize];
+        let t = self.task(task);
         t.wait.set(Wait::NextCall);
         t.touch.set(Default::default());
-        self.signatures[task as usize].set(0);
+        self.signatures[task as usize % TASK_SLOTS].set(0);
         self.sets.set(self.sets.get().without(task));
     }
 
@@ -148,28 +167,31 @@ impl Machine {
     fn announce_wait(&self, site: Site, touch: [Touch; 3], wait: Wait) {
         let task = self.current.get();
         self.set_pending(task, site, touch, wait);
-        let set = if matches!(wait, Wait::Lock { .. }) { Set::ForLock } else { Set::ForEvent };
-        let sets = self.sets.get().without(task).with(Set::Awake, task).with(set, task);
-        let enabled = u64::from(self.can_take(task)) << (16 * Set::Enabled as u32);
-        self.sets.set(Sets(sets.0 | enabled << task));
+        let (set, enabled) = match wait {
+            Wait::Lock { lock, read, .. } => (Set::ForLock, self.locks[lock as usize].get().free_for(read)),
+            _ => (Set::ForEvent, self.can_take(task)),
+        };
+        let waits = 1 << (16 * Set::Awake as u32) | 1 << (16 * set as u32);
+        let enabled = u64::from(enabled) << (16 * Set::Enabled as u32);
+        self.sets.set(Sets(self.sets.get().without(task).0 | (waits | enabled) << task));
     }
 
     /// Signature and priority are worked out when somebody asks: a task that is alone asks for neither.
     #[inline(always)]
     fn set_pending(&self, task: TaskId, site: Site, touch: [Touch; 3], wait: Wait) -> Wait {
-        let t = &self.tasks[task as usize];
+        let t = self.task(task);
         t.site.set(site);
         t.touch.set(touch);
         t.n.set(t.n.get() + 1);
-        self.signatures[task as usize].set(0);
-        self.priorities[task as usize].set(None);
+        self.signatures[task as usize % TASK_SLOTS].set(0);
+        self.priorities[task as usize % TASK_SLOTS].set(None);
         t.wait.replace(wait)
     }
 
     /// What the pending access of `task` touches, see [`Touch::signature`].
     #[inline]
     pub(super) fn signature(&self, task: TaskId) -> u64 {
-        match self.signatures[task as usize].get() {
+        match self.signatures[task as usize % TASK_SLOTS].get() {
             0 => self.work_out_signature(task),
             signature => signature,
         }
@@ -177,40 +199,41 @@ impl Machine {
 
     #[inline(never)]
     fn work_out_signature(&self, task: TaskId) -> u64 {
-        let signature = Touch::signature(&self.tasks[task as usize].touch.get());
-        self.signatures[task as usize].set(signature);
+        let signature = Touch::signature(&self.task(task).touch.get());
+        self.signatures[task as usize % TASK_SLOTS].set(signature);
         signature
     }
 
     /// The priority of the pending access of `task`.
     #[inline]
     pub(super) fn priority(&self, task: TaskId) -> u32 {
-        self.priorities[task as usize].get().unwrap_or_else(|| self.work_out_priority(task))
+        self.priorities[task as usize % TASK_SLOTS].get().unwrap_or_else(|| self.work_out_priority(task))
     }
 
     #[inline(never)]
     fn work_out_priority(&self, task: TaskId) -> u32 {
-        let t = &self.tasks[task as usize];
-        self.catch_up(t);
-        let priority = t.drawn.get().unwrap_or_else(|| self.draw(t));
+        let Draw::Pos { seed } = self.draw.get() else { return 0 };
+        let t = self.task(task);
+        self.catch_up(t, seed);
+        let priority = t.drawn.get().unwrap_or_else(|| self.draw(t, seed));
         t.drawn.set(Some(priority));
-        self.priorities[task as usize].set(Some(priority));
+        self.priorities[task as usize % TASK_SLOTS].set(Some(priority));
         priority
     }
 
     /// Looks at the accesses since somebody asked last: whether the task drew again at one of them.
     #[inline]
-    fn catch_up(&self, t: &Task) {
+    fn catch_up(&self, t: &Task, seed: u32) {
         let mut fresh = (t.looked_at.replace(t.n.get())..t.n.get()).rev();
-        if let Some(n) = fresh.find(|&n| n == 0 || self.lets_go(t, n, 0) || self.overriding(t, n).is_some()) {
+        if let Some(n) = fresh.find(|&n| n == 0 || t.lets_go(seed, n, 0) || self.overriding(t, n).is_some()) {
             t.since.set(n);
             t.redraws.set(0);
             t.drawn.set(None);
         }
     }
 
-    fn draw(&self, t: &Task) -> u32 {
-        let Draw::Pos { seed } = self.draw.get() else { return 0 };
+    #[inline]
+    fn draw(&self, t: &Task, seed: u32) -> u32 {
         let (n, redraws) = (t.since.get(), t.redraws.get());
         if redraws == 0
             && let Some(priority) = self.overriding(t, n)
@@ -220,26 +243,15 @@ impl Machine {
         hash(seed, t.salt.get(), u32::from(n) << 16 | u32::from(redraws))
     }
 
-    /// Whether a task draws again, at an access or at a conflict with it: always, or by the patience of
-    /// the seed one time in two, four or eight.
-    ///
-    /// Drawn at each access, the priority of a task that is suspended would have to be below dozens of
-    /// others for as long as some windows last.
-    #[inline]
-    fn lets_go(&self, t: &Task, n: u16, conflicts: u16) -> bool {
-        let Draw::Pos { seed } = self.draw.get() else { return false };
-        let patience = seed % 4;
-        patience == 0 || hash(!seed, t.salt.get(), u32::from(n) << 16 | u32::from(conflicts)) >> (32 - patience) == 0
-    }
-
     /// Something conflicts with the pending access of `task`: it is drawn again.
     pub(super) fn redraw(&self, task: TaskId) {
-        let t = &self.tasks[task as usize];
-        self.catch_up(t);
+        let Draw::Pos { seed } = self.draw.get() else { return };
+        let t = self.task(task);
+        self.catch_up(t, seed);
         t.redraws.set(t.redraws.get().wrapping_add(1));
-        if self.lets_go(t, t.since.get(), t.redraws.get()) {
+        if t.lets_go(seed, t.since.get(), t.redraws.get()) {
             t.drawn.set(None);
-            self.priorities[task as usize].set(None);
+            self.priorities[task as usize % TASK_SLOTS].set(None);
         }
     }
 
@@ -252,6 +264,14 @@ impl Machine {
             "somebody who waits was not told"
         );
         enabled
+    }
+
+    /// Those of them, and tasks that wait for a lock.  Who sleeps for a word or for other CPUs contends for
+    /// nothing until it is woken.
+    #[inline]
+    pub(super) fn contending(&self) -> u16 {
+        let sets = self.sets.get();
+        sets.of(Set::Enabled) | sets.of(Set::ForLock)
     }
 
     /// What the pending access of `task` waits for has changed.
@@ -283,7 +303,7 @@ impl Machine {
                 self.recheck(t);
                 if could && !nest && !state.free_for(read) && self.trace.is_on() {
                     // It would have taken the lock, and somebody was faster.
-                    self.record(t, self.tasks[t as usize].site.get(), Event::LockContended { lock, read });
+                    self.record(t, self.task(t).site.get(), Event::LockContended { lock, read });
                 }
             }
         }
@@ -310,7 +330,7 @@ impl Machine {
     #[inline]
     pub(super) fn ack(&self, cpu: TaskId) {
         for t in tasks(self.sets.get().of(Set::ForEvent)) {
-            let task = &self.tasks[t as usize];
+            let task = self.task(t);
             if task.wait.get() == Wait::Acks {
                 task.acks.set(task.acks.get() & !(1 << cpu));
                 self.recheck(t);
@@ -321,7 +341,7 @@ impl Machine {
     /// Whether the pending access of `task` can be taken now: a pure function of machine state.
     #[inline]
     fn can_take(&self, task: TaskId) -> bool {
-        let t = &self.tasks[task as usize];
+        let t = self.task(task);
         match t.wait.get() {
             Wait::Ready => true,
             Wait::Lock { lock, read, .. } => self.locks[lock as usize].get().free_for(read),
@@ -350,12 +370,12 @@ impl Machine {
     }
 
     pub(crate) fn pending(&self, task: TaskId) -> ([Touch; 3], Site) {
-        let t = &self.tasks[task as usize];
+        let t = self.task(task);
         (t.touch.get(), t.site.get())
     }
 
     pub(crate) fn waits_for(&self, task: TaskId) -> Wait {
-        self.tasks[task as usize].wait.get()
+        self.task(task).wait.get()
     }
 }
 

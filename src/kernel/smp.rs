@@ -19,7 +19,7 @@ pub(crate) fn local_irq_save(k: &Machine) -> impl Future<Output = ()> {
     let site = Site::here();
     let task = k.current();
     k.step(obj::irq(task), Access::Write, move || {
-        let cpu = &k.cpus[task as usize];
+        let cpu = k.cpu(task);
         cpu.irqs_off.set(cpu.irqs_off.get() + 1);
         k.emit_at(site, Event::Irq { off: true });
     })
@@ -28,7 +28,7 @@ pub(crate) fn local_irq_save(k: &Machine) -> impl Future<Output = ()> {
 /// Interrupts of this CPU on again; belongs to the step before it.
 #[track_caller]
 pub(crate) fn local_irq_restore(k: &Machine) {
-    let cpu = &k.cpus[k.current() as usize];
+    let cpu = k.cpu(k.current());
     assert!(cpu.irqs_off.get() > 0, "interrupts are on already");
     cpu.irqs_off.set(cpu.irqs_off.get() - 1);
     k.emit(Event::Irq { off: false });
@@ -38,18 +38,18 @@ pub(crate) fn local_irq_restore(k: &Machine) {
 }
 
 pub(crate) fn irqs_disabled(k: &Machine) -> bool {
-    k.cpus[k.current() as usize].irqs_off.get() != 0
+    k.cpu(k.current()).irqs_off.get() != 0
 }
 
 /// An instruction translates and accesses memory in two steps; interrupts are taken behind it.
 pub(crate) fn instruction_begin(k: &Machine) {
     k.also.add(obj::irq(k.current()));
-    k.cpus[k.current() as usize].in_instruction.set(true);
+    k.cpu(k.current()).in_instruction.set(true);
 }
 
 /// The instruction retires.
 pub(crate) fn instruction_end(k: &Machine) {
-    k.cpus[k.current() as usize].in_instruction.set(false);
+    k.cpu(k.current()).in_instruction.set(false);
     acknowledge(k);
 }
 
@@ -61,26 +61,26 @@ pub(crate) fn tlb_lookup(k: &Machine, va: u8) -> Option<TlbEntry> {
 
 /// The same, to announce what an access would touch.
 pub(crate) fn peek_tlb(k: &Machine, va: u8) -> Option<TlbEntry> {
-    k.cpus[k.current() as usize].tlb.lookup(va.into())
+    k.cpu(k.current()).tlb.lookup(va.into())
 }
 
 /// This CPU remembers a translation of the address space it runs in.
 pub(crate) fn tlb_fill(k: &Machine, va: u8, entry: TlbEntry) {
     k.assert_announced(obj::tlb(k.current()), Access::Write);
-    k.cpus[k.current() as usize].tlb.fill(va.into(), entry);
+    k.cpu(k.current()).tlb.fill(va.into(), entry);
 }
 
 /// The CPU of a task that goes to another address space forgets the old one's translations.
 pub(crate) fn tlb_flush_all(k: &Machine, task: TaskId) {
     k.assert_announced(obj::tlb(task), Access::Write);
-    k.cpus[task as usize].tlb.flush_all();
+    k.cpu(task).tlb.flush_all();
 }
 
 /// The CPU acts on what it could not act on before, and whoever waited for it goes on.
 fn acknowledge(k: &Machine) {
     let task = k.current();
     k.also.add(obj::irq(task));
-    let pages = k.cpus[task as usize].flush_pending.take();
+    let pages = k.cpu(task).flush_pending.take();
     if pages != 0 {
         k.also.add(obj::tlb(task));
         flush_now(k, task, pages);
@@ -89,7 +89,7 @@ fn acknowledge(k: &Machine) {
 }
 
 fn flush_now(k: &Machine, cpu: u8, pages: u64) {
-    let tlb = &k.cpus[cpu as usize].tlb;
+    let tlb = &k.cpu(cpu).tlb;
     if tlb.flush(pages) {
         let (start, end) = (pages.trailing_zeros() as u8, 64 - pages.leading_zeros() as u8);
         k.emit(Event::TlbFlush { cpu, mm: u8::MAX, start, end });
@@ -98,7 +98,7 @@ fn flush_now(k: &Machine, cpu: u8, pages: u64) {
 
 /// CPUs of a set for which `test` holds now.
 fn cpus_where(k: &Machine, set: u16, test: impl Fn(&Cpu) -> bool) -> u16 {
-    tasks(set).filter(|&c| test(&k.cpus[c as usize])).fold(0, |mask, c| mask | 1 << c)
+    tasks(set).filter(|&c| test(k.cpu(c))).fold(0, |mask, c| mask | 1 << c)
 }
 
 /// CPUs that have interrupts off now.
@@ -121,16 +121,16 @@ pub(crate) async fn flush_tlb_others(k: &Machine, cpumask: impl Fn() -> u16, pag
         let late = cpus_where(k, others, |cpu| cpu.in_instruction.get() || (ipi && cpu.irqs_off.get() != 0));
         for cpu in tasks(cpumask) {
             if late >> cpu & 1 != 0 {
-                let pending = &k.cpus[cpu as usize].flush_pending;
+                let pending = &k.cpu(cpu).flush_pending;
                 pending.set(pending.get() | pages);
             } else {
                 flush_now(k, cpu, pages);
             }
         }
-        k.tasks[me as usize].acks.set(late);
+        k.task(me).acks.set(late);
     })
     .await;
-    if k.tasks[k.current() as usize].acks.get() != 0 {
+    if k.task(k.current()).acks.get() != 0 {
         wait_acks(k).await;
     }
 }
@@ -145,7 +145,7 @@ pub(crate) async fn smp_call_function(k: &Machine) {
 pub(super) async fn wait_irqs_on(k: &Machine) {
     let busy = k.step(obj::irqs(), Access::Read, || {
         let mask = irqs_off_mask(k) & !(1 << k.current());
-        k.tasks[k.current() as usize].acks.set(mask);
+        k.task(k.current()).acks.set(mask);
         mask != 0
     });
     if busy.await {

@@ -67,6 +67,14 @@ impl Touch {
         enough && self.obj().covers(obj)
     }
 
+    /// Whether any two of the accesses of two steps conflict.
+    #[inline]
+    pub(crate) fn conflict(a: &[Touch; 3], b: &[Touch; 3]) -> bool {
+        // Nothing stands behind nothing.
+        let some = |touch: &&Touch| **touch != Touch::NONE;
+        a.iter().take_while(some).any(|a| b.iter().take_while(some).any(|b| a.conflicts(*b)))
+    }
+
     /// Whether the order of the two accesses can matter.
     #[inline]
     pub(crate) fn conflicts(self, other: Touch) -> bool {

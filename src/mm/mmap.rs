@@ -165,10 +165,10 @@ async fn unmap_region(k: &Kernel, mm: u8, start: u8, end: u8) {
 async fn free_pgtables(k: &Kernel, tlb: &mut MmuGather, start: u8, end: u8) {
     enter!(k);
     let mm = tlb.mm;
+    let needed = needed_tables(k, mm);
     for i in start / PTRS_PER_PTE as u8..end.div_ceil(PTRS_PER_PTE as u8) {
         let p = PmdPtr { mm, i };
-        let needed = find_vma_from(k, mm, p.base()).is_some_and(|v| v.start < p.base() + PTRS_PER_PTE as u8);
-        if needed || !pmdp_get_lockless(k, p).await.is_table() {
+        if needed >> i & 1 != 0 || !pmdp_get_lockless(k, p).await.is_table() {
             continue;
         }
         spin_lock(k, page_table_lock(mm)).await;
@@ -179,6 +179,13 @@ async fn free_pgtables(k: &Kernel, tlb: &mut MmuGather, start: u8, end: u8) {
         tlb.range(p.base(), p.base() + PTRS_PER_PTE as u8);
         tlb.remove_table(table.expect("tables only go under mmap_lock held for writing"));
     }
+}
+
+/// The entries of the pmd table that lie in areas, wholly or in part, one bit each.
+fn needed_tables(k: &Kernel, mm: u8) -> u16 {
+    const _: () = assert!(PTRS_PER_PMD <= 16, "one bit of a u16 an entry");
+    let entries = |vma: &Vma| vma.start as usize / PTRS_PER_PTE..(vma.end as usize).div_ceil(PTRS_PER_PTE);
+    k.vmas(mm).iter().flat_map(entries).fold(0, |set, i| set | 1 << i)
 }
 
 /// The last task left: everything goes, and the counters must be even.

@@ -68,7 +68,7 @@ async fn translate(k: &Kernel, va: u8, write: bool) -> Xlate {
     };
     let leaf = if expect_pmd.is_leaf() { Access::Write } else { Access::Read };
     let touch = [Touch::write(obj::tlb(cpu)), Touch::new(pmd_obj, leaf), Touch::write(pte_obj)];
-    k.step_on(touch, Wait::Ready, || {
+    k.step_on(touch, Wait::Ready, move || {
         if let Some(entry) = tlb_lookup(k, va).filter(permits) {
             instruction_begin(k);
             return Xlate::Hit(entry);

@@ -71,8 +71,7 @@ impl StateMap {
         } else {
             return;
         };
-        let place = site.key() ^ u32::from(depth) << 24;
-        let hash = (place ^ state.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b) >> 17;
+        let hash = site.hash_with(state | u32::from(depth) << 24) >> (64 - BITS.trailing_zeros());
         let (word, bit) = (&mut self.seen[hash as usize / 64], 1 << (hash % 64));
         if *word & bit == 0 {
             *word |= bit;

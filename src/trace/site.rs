@@ -31,18 +31,23 @@ impl Site {
     }
 
     /// A number for the place: equal for equal places, whatever the machine and the build profile.
+    #[inline]
+    pub fn key(self) -> u32 {
+        (self.hash_with(0) >> 32) as u32
+    }
+
+    /// The same for the place and something about it; the highest bits are the best.
     ///
     /// The last eight bytes of the path stand for the file, so that this costs no scan.
     #[inline]
-    pub fn key(self) -> u32 {
+    pub(crate) fn hash_with(self, state: u32) -> u64 {
         let file = self.0.file().as_bytes();
         let tail = match file.last_chunk::<8>() {
             Some(tail) => u64::from_le_bytes(*tail),
             None => file.len() as u64,
         };
-        let place = (u64::from(self.0.line()) << 10) ^ u64::from(self.0.column());
-        let mixed = (tail ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        (mixed >> 32) as u32
+        let place = u64::from(self.0.column()) << 32 | u64::from(self.0.line());
+        (tail ^ u64::from(state) ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xff51_afd7_ed55_8ccd)
     }
 }
 

@@ -36,22 +36,21 @@ impl Schedule for Pos {
 
     #[inline]
     fn taken(&mut self, k: &Machine, task: TaskId, touch: &[Touch; 3], active: u16) {
-        let signature = Touch::signature(touch) | k.also.signature();
-        for t in tasks(active & k.awake() & !(1 << task)) {
-            if signature & k.signature(t) == 0 {
-                continue;
+        let (own, also) = (Touch::signature(touch), k.also.signature());
+        for t in tasks(active & k.contending() & !(1 << task)) {
+            let signature = k.signature(t);
+            if signature & (own | also) != 0 {
+                redraw_if_conflicting(k, t, touch, signature & own != 0, signature & also != 0);
             }
-            redraw_if_conflicting(k, t, touch);
         }
     }
 }
 
+/// `own`, `also`: what was announced can conflict, what was not.
 #[inline(never)]
-fn redraw_if_conflicting(k: &Machine, t: TaskId, touch: &[Touch; 3]) {
-    let pending = k.tasks[t as usize].touch.get();
-    let some = |touch: &&Touch| **touch != Touch::NONE;
-    let conflicts = |a: &Touch| pending.iter().filter(some).any(|b| a.conflicts(*b));
-    if touch.iter().filter(some).any(conflicts) || k.also.conflicts(&pending) {
+fn redraw_if_conflicting(k: &Machine, t: TaskId, touch: &[Touch; 3], own: bool, also: bool) {
+    let pending = k.task(t).touch.get();
+    if own && Touch::conflict(touch, &pending) || also && k.also.conflicts(&pending) {
         k.redraw(t);
     }
 }
