@@ -2,8 +2,8 @@
 //! Who listens to a run: oracles, counters, the digest.
 
 use super::Observe;
-use crate::oracles::{Oracles, Stats};
-use crate::trace::{Listener, Record};
+use crate::oracles::Oracles;
+use crate::trace::{Func, Listener, Record};
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -11,7 +11,6 @@ use std::rc::Rc;
 #[derive(Default)]
 pub(super) struct Ears {
     pub(super) oracles: Oracles,
-    pub(super) stats: Stats,
     digests: bool,
     /// Of all events so far.
     pub(super) digest: u64,
@@ -21,7 +20,6 @@ impl Ears {
     /// Back to boot.
     pub(super) fn reset(&mut self, observe: Observe) {
         self.oracles.reset();
-        self.stats.reset();
         self.digests = matches!(observe, Observe::Digest | Observe::Keep);
         self.digest = 0;
     }
@@ -30,12 +28,7 @@ impl Ears {
 impl Ears {
     #[inline]
     fn hear(&mut self, record: &Record) {
-        if record.event.is_locking() {
-            self.oracles.locking(record);
-        } else {
-            self.oracles.event(record);
-            self.stats.event(record);
-        }
+        self.oracles.event(record);
         if self.digests {
             self.digest = with(self.digest, record);
         }
@@ -45,6 +38,14 @@ impl Ears {
 impl Listener for Rc<RefCell<Ears>> {
     fn event(&self, record: &Record) {
         self.borrow_mut().hear(record);
+    }
+
+    fn acquired(&self, task: u8, lock: u8, try_: bool, func: Func) -> bool {
+        self.borrow_mut().oracles.acquired(task, lock, try_, func)
+    }
+
+    fn released(&self, task: u8, lock: u8) {
+        self.borrow_mut().oracles.released(task, lock);
     }
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The step loop.
 
+use super::Observe;
 use super::ears::Ears;
-use super::tasks::{Kind, Last, Now, Places, User};
-use super::{Observe, Outcome, Verdict};
+use super::tasks::{Kind, Now, Places, User};
 use crate::entry::{Ret, System};
 use crate::kernel::sched::{Schedule, tasks};
 use crate::kernel::{KernelTask, TaskId, Touch, WORD_DISK, Wait};
@@ -11,7 +11,7 @@ use crate::limits::*;
 use crate::oracles::StateMap;
 use crate::prog::Rec;
 use crate::trace::{Event, Site, obj};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::Poll;
@@ -33,6 +33,8 @@ pub(super) struct Exec<'r, 'p> {
     pub(super) sys: &'r Rc<System>,
     pub(super) records: &'p [Rec],
     pub(super) ears: &'r RefCell<Ears>,
+    /// An oracle has found something.
+    pub(super) found: &'r Cell<bool>,
     pub(super) states: &'r mut StateMap,
     pub(super) places: &'r mut Places,
     pub(super) users: [User<'p>; NR_USER_TASKS],
@@ -46,7 +48,7 @@ pub(super) struct Exec<'r, 'p> {
 impl Exec<'_, '_> {
     /// Polls a task: it acts on its pending access, if it has one, and announces the next.
     #[inline]
-    fn poll(&mut self, t: TaskId) {
+    pub(super) fn poll(&mut self, t: TaskId) {
         match self.places.poll(t) {
             Some(Poll::Pending) => {}
             Some(Poll::Ready(ret)) => self.leave(t, ret),
@@ -116,8 +118,8 @@ impl Exec<'_, '_> {
 
     /// The run is over as soon as an oracle fires.
     #[inline]
-    fn listen(&mut self) {
-        if self.ears.borrow().oracles.found() && self.over.is_none() {
+    pub(super) fn listen(&mut self) {
+        if self.found.get() && self.over.is_none() {
             self.over = Some(Over::Found);
         }
     }
@@ -130,19 +132,37 @@ impl Exec<'_, '_> {
         self.sys.begin_step(t);
         self.depth_sum += u64::from(depth);
         if matches!(self.observe, Observe::Digest | Observe::Keep) {
-            self.sys.emit_at(site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
+            self.sys.emit_step(site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
         }
         self.poll(t);
         if self.observe != Observe::Bare {
-            for touch in touch.iter().filter(|touch| StateMap::watches(**touch)) {
-                self.states.note(self.sys, *touch, site, depth);
-            }
+            self.note(touch, site, depth);
         }
         if active != 1 << t {
             sched.taken(self.sys, t, &touch, active);
         }
         if self.sys.steps() >= MAX_STEPS && self.over.is_none() {
             self.over = Some(Over::Cut);
+        }
+    }
+
+    /// What a step touched that is watched; most touch one object.
+    #[inline]
+    fn note(&mut self, touch: [Touch; 3], site: Site, depth: u8) {
+        if StateMap::watches(touch[0]) {
+            self.states.note(self.sys, touch[0], site, depth);
+        }
+        if touch[1..] != [Touch::NONE; 2] {
+            self.note_others(touch, site, depth);
+        }
+    }
+
+    #[inline(never)]
+    fn note_others(&mut self, touch: [Touch; 3], site: Site, depth: u8) {
+        for touch in &touch[1..] {
+            if StateMap::watches(*touch) {
+                self.states.note(self.sys, *touch, site, depth);
+            }
         }
     }
 
@@ -166,25 +186,27 @@ impl Exec<'_, '_> {
     }
 
     /// Kernel tasks that wait for something else than work.
-    fn stuck(&self) -> u16 {
+    pub(super) fn stuck(&self) -> u16 {
         let at_rest = |t: TaskId| self.sys.waits_for(t) == Wait::Event(WORD_DISK + t - KernelTask::Disk as u8);
         tasks(KERNEL_TASKS).filter(|&t| !at_rest(t)).fold(0, |set, t| set | 1 << t)
     }
 
     /// Lets tasks that wait for a call have those of some records; they have had all before.
     fn allow(&mut self, set: u16, records: Range<usize>) {
-        for t in tasks(set) {
-            let waits = self.sys.waits_for(t) == Wait::NextCall;
-            self.users[t as usize].allow(&records, waits);
-            if waits && self.over.is_none() {
-                self.sys.set_current(t);
-                self.poll(t);
-            }
+        tasks(set).for_each(|t| self.allow_task(t, &records));
+    }
+
+    fn allow_task(&mut self, t: TaskId, records: &Range<usize>) {
+        let waits = self.sys.waits_for(t) == Wait::NextCall;
+        self.users[t as usize].allow(records, waits);
+        if waits && self.over.is_none() {
+            self.sys.set_current(t);
+            self.next(t);
         }
     }
 
     /// Nothing can run, and calls are unended, or work: somebody is interrupted, or that is how it stays.
-    fn deadlock(&mut self, blocked: u16) {
+    pub(super) fn deadlock(&mut self, blocked: u16) {
         if self.sys.interrupt() {
             return;
         }
@@ -214,7 +236,7 @@ impl Exec<'_, '_> {
             };
             if !call.concurrent {
                 *next += 1;
-                self.allow(1 << call.task, *next - 1..*next);
+                self.allow_task(call.task, &(*next - 1..*next));
                 self.round_of_one(call.task);
                 continue;
             }
@@ -262,8 +284,10 @@ impl Exec<'_, '_> {
 
     /// One call; kernel tasks run while it is blocked.
     fn round_of_one(&mut self, t: TaskId) {
-        while self.busy() != 0 && self.over.is_none() {
+        while self.over.is_none() {
             match self.next_for(t) {
+                Some(next) if next == t => self.step_alone(t),
+                _ if self.busy() == 0 => return,
                 Some(next) => self.step_alone(next),
                 None => self.deadlock(self.busy()),
             }
@@ -288,7 +312,7 @@ impl Exec<'_, '_> {
             match *record {
                 Rec::Call(call) => {
                     let suspended = self.sys.waits_for(call.task) != Wait::NextCall;
-                    self.allow(1 << call.task, i..i + 1);
+                    self.allow_task(call.task, &(i..i + 1));
                     if !suspended {
                         self.advance(call.task, call.steps);
                     }
@@ -313,78 +337,6 @@ impl Exec<'_, '_> {
             };
             self.step_alone(next);
             left -= (next == t) as u32;
-        }
-    }
-
-    /// Everything comes to its end; what it came to.
-    pub(super) fn finish(mut self, seed: u32) -> Outcome {
-        let own_steps = self.sys.steps();
-        self.epilogue();
-        let Exec { over, depth_sum, ended: calls, succeeded, .. } = self;
-        let mut ears = self.ears.borrow_mut();
-        let verdict = match over {
-            Some(Over::Cut) => Verdict::Cut,
-            Some(Over::Found) => {
-                Verdict::Violation(Box::new(ears.oracles.take_violation().expect("an oracle has found something")))
-            }
-            None => Verdict::Silent,
-        };
-        Outcome {
-            verdict,
-            seed,
-            steps: self.sys.steps(),
-            own_steps,
-            calls,
-            succeeded,
-            pin_across_unmap: ears.stats.pin_across_unmap(),
-            depth_sum,
-            digest: ears.digest,
-        }
-    }
-
-    /// Everything comes to its end, in a fixed round robin: calls, kernel tasks, processes, handles.
-    fn epilogue(&mut self) {
-        self.drain();
-        self.ears.borrow_mut().stats.stop();
-        for t in 0..NR_USER_TASKS as TaskId {
-            self.last(t, Last::Exit);
-        }
-        self.last(0, Last::CloseAll);
-        if self.over.is_none() && self.observe != Observe::Bare {
-            let oracles = &mut self.ears.borrow_mut().oracles;
-            oracles.quiescent(self.sys);
-            if oracles.found() {
-                self.over = Some(Over::Found);
-            }
-        }
-    }
-
-    fn last(&mut self, t: TaskId, last: Last) {
-        if self.over.is_none() {
-            self.users[t as usize].last = Some(last);
-            self.sys.set_current(t);
-            self.poll(t);
-            self.drain();
-        }
-    }
-
-    /// Round robin until calls have ended and kernel tasks sleep.
-    fn drain(&mut self) {
-        while self.over.is_none() {
-            let mut moved = false;
-            // Those that are awake now, each if it can run when it is its turn.
-            let mut left = self.sys.awake();
-            while left & self.sys.enabled() != 0 && self.over.is_none() {
-                let t = (left & self.sys.enabled()).trailing_zeros();
-                left &= u16::MAX << 1 << t;
-                self.step_alone(t as TaskId);
-                moved = true;
-            }
-            match self.busy() | self.stuck() {
-                _ if moved => {}
-                0 => return,
-                blocked => self.deadlock(blocked),
-            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod drive;
 mod ears;
+mod epilogue;
 mod exec;
 mod tasks;
 
@@ -18,7 +19,7 @@ use crate::trace::{Func, Record};
 pub use drive::Drive;
 use ears::Ears;
 use exec::Exec;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tasks::Places;
 
@@ -98,6 +99,8 @@ pub struct Computer {
     sys: Rc<System>,
     places: Places,
     ears: Rc<RefCell<Ears>>,
+    /// An oracle has found something.
+    found: Rc<Cell<bool>>,
     /// Every (object state, site) pair seen so far.
     pub states: StateMap,
     fixes: FixSet,
@@ -108,7 +111,8 @@ pub fn start_kernel(fixes: FixSet) -> Computer {
     let sys = Rc::new(System::new(fixes));
     let ears = Rc::new(RefCell::new(Ears::default()));
     sys.trace.listen(Box::new(ears.clone()));
-    Computer { places: Places::new(&sys), sys, ears, states: StateMap::default(), fixes }
+    let found = ears.borrow().oracles.found();
+    Computer { places: Places::new(&sys), sys, ears, found, states: StateMap::default(), fixes }
 }
 
 impl Computer {
@@ -159,7 +163,7 @@ impl Computer {
         self.places.reset();
         let sys = &self.sys;
         sys.reset(self.fixes, draw);
-        sys.trace.reset(observe != Observe::Bare, observe == Observe::Keep);
+        sys.trace.reset(observe != Observe::Bare, observe == Observe::Digest, observe == Observe::Keep);
         self.ears.borrow_mut().reset(observe);
         self.ears.borrow_mut().oracles.set_strict(self.fixes.has(Fix::PagePinStrict));
         tasks::load_overrides(sys, prog);
@@ -168,6 +172,7 @@ impl Computer {
             sys,
             records: &prog.records,
             ears: &self.ears,
+            found: &self.found,
             states: &mut self.states,
             places: &mut self.places,
             users: Default::default(),

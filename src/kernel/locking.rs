@@ -153,7 +153,9 @@ impl Machine {
             state.writer = u16::from(task) + 1;
         }
         self.set_lock(l.0, state);
-        self.emit_at(site, Event::LockAcquired { lock: l.0, read, try_ });
+        if self.trace.is_on() && !self.trace.acquired(task, l.0, try_, self.blamed(task)) {
+            self.record(task, site, Event::LockAcquired { lock: l.0, read, try_ });
+        }
     }
 
     fn release(&self, site: Site, l: Lock, read: bool) {
@@ -168,7 +170,9 @@ impl Machine {
         }
         self.also.add(obj::lock(l.0));
         self.set_lock(l.0, state);
-        self.emit_at(site, Event::LockRelease { lock: l.0, read });
+        if self.trace.is_on() && !self.trace.released(task, l.0) {
+            self.record(task, site, Event::LockRelease { lock: l.0, read });
+        }
     }
 
     /// The current task holds the lock, for reading or writing.

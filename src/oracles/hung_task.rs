@@ -26,7 +26,7 @@ impl Oracle for HungTask {
     fn event(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
             Event::LockContended { .. } | Event::MightSleep => self.waits[r.task as usize] = Some(r.func),
-            Event::LockAcquired { .. } => self.waits[r.task as usize] = None,
+            Event::LockAcquired { .. } => self.goes_on(r.task),
             Event::Deadlock { tasks } => found.add(self.deadlock(r, tasks)),
             _ => {}
         }
@@ -34,6 +34,12 @@ impl Oracle for HungTask {
 }
 
 impl HungTask {
+    /// A task waits no more.
+    #[inline]
+    pub(super) fn goes_on(&mut self, task: u8) {
+        self.waits[task as usize] = None;
+    }
+
     #[cold]
     fn deadlock(&self, r: &Record, tasks: u16) -> Violation {
         let blocked = |task: &u8| tasks >> task & 1 != 0;

@@ -20,13 +20,17 @@ mod page_pin;
 mod page_table_check;
 mod state_map;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod tlb_check;
 
 pub use state_map::StateMap;
-pub(crate) use stats::Stats;
+use stats::Stats;
 
 use crate::mm::Kernel;
 use crate::trace::{Event, Func, Pfn, Record};
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// An entry of the table of oracles.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +63,7 @@ macro_rules! oracles {
         #[derive(Default)]
         pub(crate) struct Oracles {
             $($name: $name::$oracle,)*
+            pub(crate) stats: Stats,
             findings: Findings,
         }
 
@@ -66,11 +71,12 @@ macro_rules! oracles {
             /// Back to boot.
             pub(crate) fn reset(&mut self) {
                 $(self.$name.reset();)*
-                self.findings = Findings::default();
+                self.stats.reset();
+                self.findings.reset();
             }
 
             /// One event, in the order they are emitted; of locks see [`Oracles::locking`].
-            #[inline(never)]
+            #[inline(always)]
             pub(crate) fn event(&mut self, r: &Record) {
                 if r.step > self.findings.until {
                     return;
@@ -92,12 +98,18 @@ macro_rules! oracles {
                     Event::TlbFlush { .. } => all!(),
                     Event::TableUse { .. } => all!(),
                     Event::Map { .. } => all!(),
-                    Event::Unmap { .. } => all!(),
+                    Event::Unmap { .. } => {
+                        all!();
+                        self.stats.event(r);
+                    }
                     Event::Notify { .. } => all!(),
                     Event::CallBegin { .. } => all!(),
                     Event::CallEnd { .. } => all!(),
                     event if event.is_locking() => self.locking(r),
-                    _ => all!(),
+                    _ => {
+                        all!();
+                        self.stats.event(r);
+                    }
                 }
             }
 
@@ -171,15 +183,30 @@ impl Oracles {
         }
     }
 
+    /// A lock is taken; `false`: somebody has to look at it as an event.
+    #[inline]
+    pub(crate) fn acquired(&mut self, task: u8, lock: u8, try_: bool, func: Func) -> bool {
+        let nothing_new = self.lockdep.acquired(task, lock, try_, func);
+        if nothing_new {
+            self.hung_task.goes_on(task);
+        }
+        nothing_new
+    }
+
+    /// A lock is released; only lockdep listens.
+    #[inline]
+    pub(crate) fn released(&mut self, task: u8, lock: u8) {
+        self.lockdep.released(task, lock);
+    }
+
     /// Says whether page_pin reports what disturbs a pinned page, too.
     pub(crate) fn set_strict(&mut self, strict: bool) {
         self.page_pin.strict = strict;
     }
 
-    /// Something was found.
-    #[inline]
-    pub(crate) fn found(&self) -> bool {
-        self.findings.violation.is_some()
+    /// Whether something was found, as a flag to be looked at after each step.
+    pub(crate) fn found(&self) -> Rc<Cell<bool>> {
+        self.findings.found.clone()
     }
 
     /// Takes what was found.
@@ -241,21 +268,29 @@ struct Findings {
     /// The last step that is looked at.
     until: u32,
     violation: Option<Violation>,
+    /// Whether there is one, for whoever asks after each step.
+    found: Rc<Cell<bool>>,
 }
 
 impl Default for Findings {
     fn default() -> Findings {
-        Findings { until: u32::MAX, violation: None }
+        Findings { until: u32::MAX, violation: None, found: Rc::default() }
     }
 }
 
 impl Findings {
+    fn reset(&mut self) {
+        (self.until, self.violation) = (u32::MAX, None);
+        self.found.set(false);
+    }
+
     #[cold]
     #[inline(never)]
     fn add(&mut self, mut v: Violation) {
         let Some(first) = &mut self.violation else {
             self.until = v.record.step;
             self.violation = Some(v);
+            self.found.set(true);
             return;
         };
         let rank = |v: &Violation| ORACLES.iter().position(|o| o.name == v.oracle);
@@ -292,38 +327,6 @@ fn frames(mut set: u64) -> impl Iterator<Item = Pfn> {
 }
 
 #[cfg(test)]
-mod testing {
-    //! Events made by hand.
-
-    use super::{Findings, Oracle, Violation};
-    use crate::trace::{Event, Func, Record, Site};
-
-    /// An event of a task in a function.
-    pub(super) fn record(step: u32, task: u8, path: &'static str, event: Event) -> Record {
-        let site = Site::here();
-        Record { step, task, func: Func::by_hand(path), site, event }
-    }
-
-    /// What an oracle says to events of tasks, a step each, in the function `f`.
-    pub(super) fn feed<O: Oracle + Default>(events: &[(u8, Event)]) -> Option<Violation> {
-        let (mut oracle, mut found) = (O::default(), Findings::default());
-        oracle.reset();
-        for (step, &(task, event)) in events.iter().enumerate() {
-            oracle.event(&record(step as u32, task, "gupfuzz::mm::f::here", event), &mut found);
-            if found.violation.is_some() {
-                assert_eq!(step + 1, events.len(), "fired early: {:?}", found.violation);
-            }
-        }
-        found.violation
-    }
-
-    /// The same, as a title; "" if silent.
-    pub(super) fn title<O: Oracle + Default>(events: &[(u8, Event)]) -> String {
-        feed::<O>(events).map(|v| v.title()).unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::testing::record;
     use super::*;
@@ -345,7 +348,7 @@ mod tests {
         };
         oracles.event(&under(7));
         oracles.event(&stale_put(7));
-        assert!(oracles.found());
+        assert!(oracles.found().get());
         oracles.event(&stale_put(8));
         let v = oracles.take_violation().unwrap();
         assert_eq!(v.title(), "use-after-recycle in gup_put_folio");
@@ -353,7 +356,7 @@ mod tests {
         assert_eq!((v.pfn, v.took, v.now), (Some(Pfn(3)), 1, 3));
 
         oracles.reset();
-        assert!(!oracles.found());
+        assert!(!oracles.found().get());
         oracles.event(&stale_put(7));
         oracles.event(&under(7));
         let v = oracles.take_violation().unwrap();

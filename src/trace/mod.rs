@@ -83,6 +83,10 @@ pub fn func_name(path: &'static str) -> &'static str {
 pub(crate) trait Listener {
     /// One event.
     fn event(&self, record: &Record);
+    /// A lock is taken in `func`; `false`: there is something to say of it, by [`Listener::event`].
+    fn acquired(&self, task: u8, lock: u8, try_: bool, func: Func) -> bool;
+    /// A lock is released.
+    fn released(&self, task: u8, lock: u8);
 }
 
 /// Where the events of a run go: to whoever listens, and with `keep` they are held to the end of the
@@ -90,6 +94,7 @@ pub(crate) trait Listener {
 #[derive(Default)]
 pub struct Trace {
     on: Cell<bool>,
+    whole: Cell<bool>,
     keep: Cell<bool>,
     listener: OnceCell<Box<dyn Listener>>,
     kept: RefCell<Vec<Record>>,
@@ -103,9 +108,11 @@ impl Trace {
         assert!(self.listener.set(listener).is_ok(), "one listener");
     }
 
-    /// Forgets everything; `on`: tell of events at all; `keep`: hold them, with call stacks, to the end of the run.
-    pub(crate) fn reset(&self, on: bool, keep: bool) {
+    /// Forgets everything; `on`: tell of events at all; `whole`: of every event with all that is known of it;
+    /// `keep`: hold them, with call stacks, to the end of the run.
+    pub(crate) fn reset(&self, on: bool, whole: bool, keep: bool) {
         self.on.set(on);
+        self.whole.set(whole || keep);
         self.keep.set(keep);
         self.kept.borrow_mut().clear();
         self.stacks.borrow_mut().clear();
@@ -121,6 +128,23 @@ impl Trace {
         if let Some(listener) = self.listener.get() {
             listener.event(record);
         }
+    }
+
+    /// A lock is taken: frequent, and mostly nothing new.  `false`: a whole record is wanted.
+    #[inline]
+    pub(crate) fn acquired(&self, task: u8, lock: u8, try_: bool, func: Func) -> bool {
+        !self.whole.get() && self.listener.get().is_none_or(|listener| listener.acquired(task, lock, try_, func))
+    }
+
+    /// A lock is released: frequent, and nobody asks where.  `false`: a whole record is wanted.
+    #[inline]
+    pub(crate) fn released(&self, task: u8, lock: u8) -> bool {
+        if !self.whole.get()
+            && let Some(listener) = self.listener.get()
+        {
+            listener.released(task, lock);
+        }
+        !self.whole.get()
     }
 
     /// Whether records are wanted at the end of the run.

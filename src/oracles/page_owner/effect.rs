@@ -50,6 +50,12 @@ impl Doing {
         }
     }
 
+    /// Whether it does anything to memory, or decides who gets it.
+    #[inline]
+    pub(super) fn is_something(&self) -> bool {
+        self.effect != Effect::Nothing
+    }
+
     /// The pages a call may discard, and those that are plain anonymous memory afterwards.
     pub(super) fn effect(self, args: [u8; 5], plain: u64) -> (u64, u64) {
         if self.effect == Effect::Nothing {

@@ -20,6 +20,7 @@
 //! was replaced meanwhile; file, device and buffer-object memory, whose owner is somebody else;
 //! writes through a mapping that is not plain anonymous memory.
 
+mod calls;
 mod effect;
 mod fork;
 mod parted;
@@ -27,6 +28,7 @@ mod parted;
 use super::{Findings, Oracle, Violation};
 use crate::limits::{NR_FRAMES, NR_MMS, NR_TASKS, TASK_SIZE};
 use crate::trace::{Event, Owner, Pfn, Pin, Record, UseKind};
+use calls::{IDLE, Running};
 use effect::Doing;
 use fork::Fork;
 use parted::Parted;
@@ -87,18 +89,6 @@ struct Got {
     stored: Option<(u8, u32)>,
 }
 
-/// The present call of a task.
-#[derive(Clone, Copy)]
-struct Running {
-    mm: u8,
-    /// Pages it discards.
-    discards: u64,
-    /// Pages that are plain anonymous memory if it succeeds.
-    plain: u64,
-    /// Pages that another call discarded since it began.
-    disturbed: u64,
-}
-
 impl Space {
     fn new() -> Space {
         let (plain, unstable, known, pinned) = (0, 0, 0, 0);
@@ -121,13 +111,13 @@ impl Space {
     }
 }
 
-const IDLE: Running = Running { mm: u8::MAX, discards: 0, plain: 0, disturbed: 0 };
-
 pub(super) struct PageOwner {
     /// By the operation's number.
     doing: [Doing; 256],
     spaces: [Space; NR_MMS],
     running: [Running; NR_TASKS],
+    /// Tasks inside of a call, one bit each; of the others `running` is [`IDLE`].
+    inside: u16,
     got: [Got; NR_FRAMES],
 }
 
@@ -135,7 +125,7 @@ impl Default for PageOwner {
     fn default() -> PageOwner {
         let doing = std::array::from_fn(|nr| Doing::of(nr as u8));
         let spaces = std::array::from_fn(|_| Space::new());
-        PageOwner { doing, spaces, running: [IDLE; NR_TASKS], got: [Got::default(); NR_FRAMES] }
+        PageOwner { doing, spaces, running: [IDLE; NR_TASKS], inside: 0, got: [Got::default(); NR_FRAMES] }
     }
 }
 
@@ -144,6 +134,7 @@ impl Oracle for PageOwner {
         self.spaces.iter_mut().for_each(Space::clear);
         self.got = [Got::default(); NR_FRAMES];
         self.running = [IDLE; NR_TASKS];
+        self.inside = 0;
     }
 
     #[inline(always)]
@@ -347,39 +338,6 @@ impl PageOwner {
         }
         let (known, fork) = (space.known & plain & !written, Fork::NEW);
         self.spaces[child as usize] = Space { plain, unstable: 0, known, pinned: 0, fork, pages, used: true, ..space };
-    }
-
-    fn begin(&mut self, task: u8, nr: u8, args: [u8; 5], mm: u8) {
-        let Some(space) = self.spaces.get_mut(mm as usize) else { return };
-        let doing = self.doing[nr as usize];
-        space.dontfork |= doing.is_dontfork(args);
-        let (discards, plain) = doing.effect(args, space.plain);
-        self.running[task as usize] = Running { mm, discards, plain, disturbed: space.unstable };
-        if discards == 0 {
-            return;
-        }
-        space.unstable |= discards;
-        space.known &= !discards;
-        space.pinned &= !discards;
-        // What was plain and becomes plain again is never anything else between.
-        space.plain &= !discards | plain;
-        for (other, running) in self.running.iter_mut().enumerate() {
-            if other != task as usize && running.mm == mm {
-                running.disturbed |= discards;
-            }
-        }
-    }
-
-    fn end(&mut self, task: u8, success: bool) {
-        let Running { mm, discards, plain, disturbed } = std::mem::replace(&mut self.running[task as usize], IDLE);
-        let Some(space) = self.spaces.get_mut(mm as usize) else { return };
-        if discards == 0 {
-            return;
-        }
-        space.unstable = self.running.iter().filter(|t| t.mm == mm).fold(0, |set, t| set | t.discards);
-        if success && discards & disturbed == 0 {
-            space.plain |= plain;
-        }
     }
 }
 

@@ -13,39 +13,21 @@
 //! class where the kernel says that it means it (reservations, page-table locks) or where lockdep
 //! does not look (the bit of a page).
 
+mod held;
+
 use super::{Findings, Oracle, Violation};
 use crate::kernel::{LockClass, LockKind, lock_class, lock_kind, lock_name};
 use crate::limits::{NR_LOCKS, NR_TASKS};
 use crate::trace::{Event, Func, Record};
+use held::Task;
 
 const NR_CLASSES: usize = LockClass::Uring as usize + 1;
-/// Locks of one task that are followed; further ones are not.
-const MAX_HELD: usize = 24;
-
-#[derive(Clone, Copy)]
-struct Held {
-    lock: u8,
-    class: u8,
-    func: Func,
-}
-
-struct Task {
-    /// The first `nr` of these, oldest first.
-    held: [Held; MAX_HELD],
-    nr: usize,
-    irqs_off: u8,
-}
-
-impl Task {
-    fn held(&self) -> impl DoubleEndedIterator<Item = Held> {
-        self.held.iter().take(self.nr).copied()
-    }
-}
-
 pub(super) struct Lockdep {
     tasks: [Task; NR_TASKS],
     /// Classes that were taken while one was held, a bit each.
     after: [u32; NR_CLASSES],
+    /// Classes under which one can be taken, and there is nothing new about it and nothing wrong.
+    usual: [u32; NR_CLASSES],
     /// The class of every lock.
     class: [u8; NR_LOCKS],
     /// The classes, by number.
@@ -56,7 +38,6 @@ pub(super) struct Lockdep {
 
 impl Default for Lockdep {
     fn default() -> Lockdep {
-        let nothing = Held { lock: 0, class: 0, func: Func::IDLE };
         let mut classes = [LockClass::Mmap; NR_CLASSES];
         let mut sleeping = 0;
         for lock in 0..NR_LOCKS {
@@ -65,8 +46,9 @@ impl Default for Lockdep {
             sleeping |= u32::from(lock_kind(class) == LockKind::Sleep) << class as u8;
         }
         Lockdep {
-            tasks: std::array::from_fn(|_| Task { held: [nothing; MAX_HELD], nr: 0, irqs_off: 0 }),
+            tasks: Default::default(),
             after: [0; NR_CLASSES],
+            usual: [0; NR_CLASSES],
             class: std::array::from_fn(|lock| lock_class(lock as u8).0 as u8),
             classes,
             sleeping,
@@ -84,11 +66,12 @@ const NESTS: u32 =
 impl Oracle for Lockdep {
     fn reset(&mut self) {
         for task in &mut self.tasks {
-            (task.nr, task.irqs_off) = (0, 0);
+            task.clear();
         }
         self.after = [0; NR_CLASSES];
+        self.usual = [0; NR_CLASSES];
         for (held, next) in PRIMED {
-            self.after[held as usize] |= 1 << next as u8;
+            self.see(held as u8, next as u8);
         }
     }
 
@@ -96,7 +79,7 @@ impl Oracle for Lockdep {
     fn event(&mut self, r: &Record, found: &mut Findings) {
         if r.event.is_locking() {
             self.locking(r, found);
-        } else if matches!(r.event, Event::CallEnd { .. }) && self.tasks[r.task as usize].nr > 0 {
+        } else if matches!(r.event, Event::CallEnd { .. }) && self.tasks[r.task as usize].classes != 0 {
             self.held_at_exit(r, r.task, found);
         }
     }
@@ -113,6 +96,33 @@ impl Oracle for Lockdep {
 }
 
 impl Lockdep {
+    /// A lock is taken, if that is nothing new and nothing wrong; `false`: an event has to tell of it.
+    #[inline]
+    pub(super) fn acquired(&mut self, task: u8, lock: u8, try_: bool, func: Func) -> bool {
+        let class = self.class[lock as usize];
+        let task = &mut self.tasks[task as usize];
+        if !try_ && (task.classes & !self.usual[class as usize] != 0 || task.irqs_off != 0) {
+            return false;
+        }
+        task.push(lock, class, func);
+        true
+    }
+
+    /// A lock is released.
+    #[inline]
+    pub(super) fn released(&mut self, task: u8, lock: u8) {
+        self.tasks[task as usize].pop(lock);
+    }
+
+    /// A class is taken under another one.
+    fn see(&mut self, held: u8, class: u8) {
+        self.after[held as usize] |= 1 << class;
+        // Nobody may sleep under a spinlock.
+        if self.sleeping >> class & 1 == 0 || self.sleeping >> held & 1 != 0 {
+            self.usual[class as usize] |= 1 << held;
+        }
+    }
+
     #[inline(always)]
     fn locking(&mut self, r: &Record, found: &mut Findings) {
         match r.event {
@@ -121,23 +131,9 @@ impl Lockdep {
                 if !try_ {
                     self.acquire(r, lock, found);
                 }
-                let class = self.class[lock as usize];
-                let task = &mut self.tasks[r.task as usize];
-                if let Some(slot) = task.held.get_mut(task.nr) {
-                    *slot = Held { lock, class, func: r.func };
-                    task.nr += 1;
-                }
+                self.tasks[r.task as usize].push(lock, self.class[lock as usize], r.func);
             }
-            Event::LockRelease { lock, .. } => {
-                let task = &mut self.tasks[r.task as usize];
-                if let Some(i) = (0..task.nr.min(MAX_HELD)).rev().find(|&i| task.held[i].lock == lock) {
-                    task.nr -= 1;
-                    // Mostly the one that was taken last.
-                    for later in i..task.nr {
-                        task.held[later] = task.held[later + 1];
-                    }
-                }
-            }
+            Event::LockRelease { lock, .. } => self.released(r.task, lock),
             Event::Irq { off } => {
                 let irqs_off = &mut self.tasks[r.task as usize].irqs_off;
                 *irqs_off = if off { *irqs_off + 1 } else { irqs_off.saturating_sub(1) };
@@ -151,7 +147,7 @@ impl Lockdep {
         let class = self.class[lock as usize];
         let task = &self.tasks[r.task as usize];
         let sleeping = self.sleeping >> class & 1 != 0;
-        if task.nr == 0 && task.irqs_off == 0 {
+        if task.classes == 0 && task.irqs_off == 0 {
             return;
         }
         if sleeping {
@@ -195,7 +191,7 @@ impl Lockdep {
                 );
                 found.add(Violation::new("lockdep", "circular-locking", r, message));
             }
-            self.after[held as usize] |= 1 << class;
+            self.see(held, class);
         }
     }
 
@@ -334,6 +330,61 @@ mod tests {
         assert_eq!(title::<Lockdep>(&[&take(0, Pte, 0)[..], &try_take(0, Folio, 1)].concat()), "");
         assert_eq!(title::<Lockdep>(&[&off[..], &on, &take(0, Mmap, 0), &sleep].concat()), "");
         assert_eq!(title::<Lockdep>(&[&take(0, Pte, 0)[..], &[(1, Event::MightSleep)]].concat()), "");
+    }
+
+    /// Locks taken and released by tasks at random, most of them in the order of their classes.
+    #[test]
+    fn what_needs_no_event_is_what_events_are_silent_about() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let (mut quick, mut events, mut fired) = (0, 0, 0);
+        for _ in 0..300 {
+            let (mut one, mut other) = (Lockdep::default(), Lockdep::default());
+            let (mut found, mut same) = (Findings::default(), Findings::default());
+            one.reset();
+            other.reset();
+            let mut held: [Vec<u8>; 2] = Default::default();
+            for step in 0..40 {
+                let task = rng.u8(0..2);
+                let mine = &mut held[task as usize];
+                let event = match rng.u8(0..8) {
+                    0 => Event::Irq { off: rng.bool() },
+                    1..4 if !mine.is_empty() => {
+                        let lock = mine.swap_remove(rng.usize(0..mine.len()));
+                        Event::LockRelease { lock, read: false }
+                    }
+                    _ => {
+                        let lock = rng.u8(mine.last().map_or(0, |&last| last.saturating_sub(8))..);
+                        mine.push(lock);
+                        Event::LockAcquired { lock, read: false, try_: rng.u8(0..4) == 0 }
+                    }
+                };
+                let r = super::super::testing::record(step, task, "gupfuzz::mm::f::here", event);
+                one.event(&r, &mut found);
+                let done = match event {
+                    Event::LockAcquired { lock, try_, .. } => other.acquired(task, lock, try_, r.func),
+                    Event::LockRelease { lock, .. } => {
+                        other.released(task, lock);
+                        true
+                    }
+                    _ => false,
+                };
+                if !done {
+                    other.event(&r, &mut same);
+                }
+                (quick, events) = (quick + u32::from(done), events + u32::from(!done));
+                let title = |found: &Findings| found.violation.as_ref().map(Violation::title);
+                assert_eq!(title(&found), title(&same));
+                for task in 0..2 {
+                    let held = |dep: &Lockdep| dep.tasks[task].held().map(|h| h.lock).collect::<Vec<_>>();
+                    assert_eq!(held(&one), held(&other));
+                }
+                if found.violation.is_some() {
+                    fired += 1;
+                    break;
+                }
+            }
+        }
+        assert!(quick > 500 && events > 500 && fired > 50, "{quick} {events} {fired}");
     }
 
     #[test]
