@@ -88,12 +88,11 @@ impl Touch {
 pub(super) struct Unannounced {
     objs: [Cell<Obj>; 8],
     nr: Cell<u8>,
-    signature: Cell<u64>,
 }
 
 impl Default for Unannounced {
     fn default() -> Unannounced {
-        Unannounced { objs: [const { Cell::new(Obj::NONE) }; 8], nr: Cell::new(0), signature: Cell::new(0) }
+        Unannounced { objs: [const { Cell::new(Obj::NONE) }; 8], nr: Cell::new(0) }
     }
 }
 
@@ -101,31 +100,31 @@ impl Unannounced {
     #[inline]
     pub(super) fn clear(&self) {
         self.nr.set(0);
-        self.signature.set(0);
     }
 
     #[inline]
     pub(super) fn add(&self, obj: Obj) {
         let nr = self.nr.get();
-        let signature = match self.objs.get(nr as usize) {
+        match self.objs.get(nr as usize) {
             Some(slot) => {
                 slot.set(obj);
                 self.nr.set(nr + 1);
-                obj.signature()
             }
-            None => {
-                // What does not fit is taken to be everything.
-                self.nr.set(u8::MAX);
-                u64::MAX
-            }
-        };
-        self.signature.set(self.signature.get() | signature);
+            // What does not fit is taken to be everything.
+            None => self.nr.set(u8::MAX),
+        }
     }
 
-    /// As [`Touch::signature`].
+    /// As [`Touch::signature`]; worked out when somebody asks, who is not alone.
     #[inline]
     pub(super) fn signature(&self) -> u64 {
-        self.signature.get()
+        if self.nr.get() == 0 { 0 } else { self.work_out_signature() }
+    }
+
+    #[inline(never)]
+    fn work_out_signature(&self) -> u64 {
+        let objs = self.objs.get(..self.nr.get() as usize);
+        objs.map_or(u64::MAX, |objs| objs.iter().fold(0, |set, obj| set | obj.get().signature()))
     }
 
     /// Whether its order with a pending access can matter.
