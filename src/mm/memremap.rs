@@ -2,9 +2,10 @@
 //! Device memory with struct pages.  Linux: mm/memremap.c, include/linux/memremap.h.
 //!
 //! Simplified: two pgmaps, of the last frames; they never go away, so that nobody needs a reference.  A page that
-//! nobody uses has one reference on every release; since v6.15 it has none.
+//! nobody uses has one reference on every release; since v6.15 a block has none, and GUP-fast heeds that.
 //! Left out:   memunmap_pages().
 
+use crate::fixes::Fix;
 use crate::kernel::{Machine, WORD_DAX, clear_word, wake_up};
 use crate::limits::*;
 use crate::trace::Pfn;
@@ -27,6 +28,13 @@ pub(crate) fn is_fsdax_page(pfn: Pfn) -> bool {
 /// Whether a frame belongs to a pgmap.  The kernel's reference to that is for its end.
 pub(crate) fn get_dev_pagemap(pfn: Pfn) -> bool {
     is_zone_device_page(pfn)
+}
+
+/// How many references stand for none: GUP-fast takes none of a page that nobody uses.
+///
+/// Until v6.15 it takes one of a block that no file has any more, and drops it as it looks again.
+pub(super) fn unused_refs(k: &Machine, pfn: Pfn) -> i32 {
+    i32::from(is_fsdax_page(pfn) && k.fixed(Fix::NoDevmap))
 }
 
 /// The word that says that nobody uses a block.

@@ -149,6 +149,9 @@ async fn swapcache_busy(k: &Kernel, pfn: Pfn) -> bool {
 /// Whether a locked page has one user, be it mapped or swapped out; to v5.17.
 ///
 /// It leaves the swap cache then.  References do not count.
+///
+/// Its entry changes only later: a second fault that has read the entry finds no page, and reads the slot, which perhaps
+/// was never written.  It throws away what it got, for the entry is another by then.
 pub(crate) async fn reuse_swap_page(k: &Kernel, page: PageRef) -> bool {
     enter!(k);
     let pfn = page.pfn;

@@ -147,12 +147,12 @@ async fn gup_fast_pte_range(
             return false;
         };
         if k.fixed(Fix::GupRecheckPmd) && pmd != pmdp_get_lockless(k, pmdp).await {
-            gup_put_folio(k, folio, folio, 1, w.flags).await;
+            gup_put_folio(k, folio, None, 1, w.flags).await;
             return false;
         }
         if k.fixed(Fix::GupFastRecheckPte) {
             if pte != ptep_get_lockless(k, ptep).await {
-                gup_put_folio(k, folio, folio, 1, w.flags).await;
+                gup_put_folio(k, folio, None, 1, w.flags).await;
                 return false;
             }
             entry = pte_gen(k, ptep);
@@ -161,11 +161,11 @@ async fn gup_fast_pte_range(
             k.emit(Event::Bug { what: "vm-bug-on-compound-head", pfn: Some(page.pfn) }); // to v5.17
         }
         if !gup_fast_folio_allowed(k, folio.pfn, w.flags).await {
-            gup_put_folio(k, folio, folio, 1, w.flags).await;
+            gup_put_folio(k, folio, None, 1, w.flags).await;
             return false;
         }
         if !pte.write() && gup_must_unshare(k, page.pfn, w.flags).await {
-            gup_put_folio(k, folio, folio, 1, w.flags).await;
+            gup_put_folio(k, folio, None, 1, w.flags).await;
             return false;
         }
         record_page(k, pages, (w.mm, va), page, entry, w.flags);
@@ -202,11 +202,11 @@ async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u
         taken.push(PageRef { pfn, gen_: k.page_gen(pfn) });
     }
     if k.fixed(Fix::GupFastRecheckPte) && pmd != pmdp_get_lockless(k, pmdp).await {
-        gup_put_folio(k, folio, folio, refs, w.flags).await;
+        gup_put_folio(k, folio, None, refs, w.flags).await;
         return false;
     }
     if !pmd.write() && gup_must_unshare(k, pmd.pfn(), w.flags).await {
-        gup_put_folio(k, folio, folio, refs, w.flags).await;
+        gup_put_folio(k, folio, None, refs, w.flags).await;
         return false;
     }
     let entries = pmd_gens(k, pmdp);

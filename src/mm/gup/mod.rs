@@ -13,6 +13,7 @@ mod slow;
 pub(crate) use fast::get_user_pages_fast;
 pub(crate) use slow::{__get_user_pages, get_user_pages};
 
+use super::memremap::{is_fsdax_page, unused_refs};
 use super::mm_types::*;
 use super::page_alloc::free_the_page;
 use super::page_ref::{add, sub_and_test};
@@ -88,7 +89,7 @@ fn has_pincount(k: &Kernel, head: Pfn) -> bool {
 #[track_caller]
 fn folio_ref_try_add(k: &Kernel, head: Pfn, refs: i32) -> impl Future<Output = bool> {
     k.step(obj::page(head, 1), Access::Write, move || {
-        let counted = k.page_count(head) > 0;
+        let counted = k.page_count(head) > unused_refs(k, head);
         if counted {
             add(k, head, refs);
         }
@@ -106,9 +107,16 @@ fn folio_add_pins(k: &Kernel, head: Pfn, refs: i32) -> impl Future<Output = ()> 
 }
 
 /// Drops `refs` references that GUP took of `folio` for `page`: of that head, whatever is the page's by now.
-async fn gup_put_folio(k: &Kernel, folio: PageRef, page: PageRef, refs: i32, flags: Foll) {
+///
+/// No page: it was not handed out.  Until v6.15 such a reference does not keep a block of a file on dax.
+async fn gup_put_folio(k: &Kernel, folio: PageRef, page: Option<PageRef>, refs: i32, flags: Foll) {
     enter!(k);
     let head = folio.pfn;
+    let sub_and_test = |refs| {
+        let now = || PageRef { pfn: head, gen_: k.page_gen(head) };
+        let page = page.unwrap_or_else(|| if is_fsdax_page(head) { now() } else { folio });
+        sub_and_test(k, page, head, refs)
+    };
     if flags.contains(Foll::PIN) {
         // An exact pin count goes first, in an access of its own.
         let unpin = k.step(obj::page(head, 1), Access::Write, || match has_pincount(k, head) {
@@ -116,7 +124,7 @@ async fn gup_put_folio(k: &Kernel, folio: PageRef, page: PageRef, refs: i32, fla
                 k.page_pincount_add(head, -refs);
                 None
             }
-            false => Some(sub_and_test(k, page, head, refs * GUP_PIN_COUNTING_BIAS)),
+            false => Some(sub_and_test(refs * GUP_PIN_COUNTING_BIAS)),
         });
         match unpin.await {
             Some(true) => return free_the_page(k, head, k.folio_order(head)).await,
@@ -124,7 +132,7 @@ async fn gup_put_folio(k: &Kernel, folio: PageRef, page: PageRef, refs: i32, fla
             None => {}
         }
     }
-    if k.step(obj::page(head, 1), Access::Write, || sub_and_test(k, page, head, refs)).await {
+    if k.step(obj::page(head, 1), Access::Write, || sub_and_test(refs)).await {
         free_the_page(k, head, k.folio_order(head)).await;
     }
 }
@@ -189,7 +197,7 @@ async fn unpin_one(k: &Kernel, page: PageRef, pin: Pin) {
         return put_page(k, page).await;
     }
     let head = k.step(obj::page(page.pfn, 1), Access::Read, || k.compound_head(page.pfn)).await;
-    gup_put_folio(k, PageRef { pfn: head, gen_: page.gen_ }, page, 1, Foll::PIN).await;
+    gup_put_folio(k, PageRef { pfn: head, gen_: page.gen_ }, Some(page), 1, Foll::PIN).await;
 }
 
 /// As [`unpin_user_pages`], of pages that a fork may have shared meanwhile: no sanity check.
