@@ -28,6 +28,11 @@ impl HandleKind {
     /// How many kinds there are.
     pub const COUNT: usize = HandleKind::Userptr as usize + 1;
 
+    /// Whether its pages can be mapped; the other kinds hold references of pages.
+    pub(crate) const fn is_mapped(self) -> bool {
+        matches!(self, HandleKind::Bo | HandleKind::File | HandleKind::DmaBuf)
+    }
+
     /// The letter.
     pub const fn letter(self) -> char {
         ['b', 'f', 'p', 'd', 'g', 'r', 'u'][self as usize]

@@ -9,7 +9,7 @@ use crate::limits::NR_FRAMES;
 use crate::mm::pgtable::{PmdPtr, peek_pmd, peek_pte};
 use crate::trace::{Owner, Pfn, Site};
 
-const BITS: usize = 1 << 15;
+const BITS: usize = 1 << 17;
 
 /// A set of pairs, hashed.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Drawing the arguments of a call from the little that its program is about.
 
-use super::shape::{Effect, Menu, Shape, World, pages};
+use super::shape::{Effect, Menu, Shape};
+use super::world::{World, pages};
 use super::{Call, Prog};
-use crate::entry::ArgKind;
-use crate::limits::{HPAGE_PMD_NR, TASK_SIZE};
+use crate::entry::{ArgKind, HandleKind};
+use crate::limits::*;
 use fastrand::Rng;
 
 /// What the calls of one program share: a few addresses and slots, and a taste for some values.
@@ -16,6 +17,8 @@ pub(super) struct Pool {
     page: u8,
     focus: u16,
     nr_slots: u8,
+    /// Files, one bit each: mostly of one file system.
+    files: u8,
     /// By the name of an argument, the value most calls have.
     taste: [u8; Menu::NAMES],
 }
@@ -33,6 +36,18 @@ fn any_bit(rng: &mut Rng, mut set: u64) -> u8 {
     set.trailing_zeros() as u8
 }
 
+/// Files of one program: some in shmem, those on a disk, those on dax, or any two.
+fn draw_files(rng: &mut Rng) -> u8 {
+    const { assert!(FIRST_DAX_FILE + NR_DAX_FILES == NR_HANDLES) };
+    let some = |first: usize, nr: usize| (((1_u32 << nr) - 1) << first) as u8;
+    match rng.u8(0..16) {
+        0..6 => some(0, 2),
+        6..11 => some(FIRST_EXT4_FILE, NR_EXT4_FILES),
+        11..14 => some(FIRST_DAX_FILE, NR_DAX_FILES),
+        _ => 1 << rng.usize(0..NR_HANDLES) | 1 << rng.usize(0..NR_HANDLES),
+    }
+}
+
 impl Pool {
     /// A pool for a new program.
     pub(super) fn draw(menu: &Menu, rng: &mut Rng) -> Pool {
@@ -42,6 +57,7 @@ impl Pool {
             focus: 128,
             nr_bases: [1, 1, 2, 2, 2, 2, 3, 3][rng.usize(0..8)],
             nr_slots: [1, 2, 2, 2, 2, 2, 2, 3][rng.usize(0..8)],
+            files: draw_files(rng),
             taste: [0; Menu::NAMES],
         };
         for base in &mut pool.bases {
@@ -65,10 +81,16 @@ impl Pool {
     pub(super) fn of(menu: &Menu, prog: &Prog, rng: &mut Rng) -> Pool {
         let mut pool = Pool::draw(menu, rng);
         let mut nr = 0;
+        let mut files = 0;
         for call in prog.calls() {
             let shape = menu.shape(call);
             for (name, arg) in shape.names.iter().zip(call.args).take(shape.op.args.len()) {
                 pool.taste[*name as usize] = arg;
+            }
+            for (desc, arg) in shape.op.args.iter().zip(call.args) {
+                if matches!(desc.kind, ArgKind::Handle { kind: HandleKind::File, .. }) {
+                    files |= 1 << arg;
+                }
             }
             let Some(addr) = shape.addr.map(|i| call.args[i as usize]) else { continue };
             if shape.needs_pages() && chance(rng, 96) {
@@ -80,6 +102,9 @@ impl Pool {
             }
         }
         pool.nr_bases = pool.nr_bases.max(nr as u8);
+        if files != 0 && !chance(rng, 64) {
+            pool.files = files;
+        }
         pool
     }
 
@@ -91,6 +116,11 @@ impl Pool {
         }
         self.nr_bases = self.nr_bases.min(2);
         self.focus(240)
+    }
+
+    /// The page that calls are about.
+    pub(super) fn page(&self) -> u8 {
+        self.page
     }
 
     /// Has nearly all calls be about one page, until told otherwise; returns what was.
@@ -115,8 +145,13 @@ impl Pool {
             ArgKind::Addr => self.free_base(world, rng),
             _ if shape.len == Some(i as u8) => self.len(shape, before, world, rng),
             ArgKind::Handle { kind, new } => {
-                let pool = (1 << self.nr_slots) - 1;
-                let good = if new { !world.busy(kind) } else { world.filled(kind) };
+                let pool = if kind == HandleKind::File { self.files } else { (1 << self.nr_slots) - 1 };
+                let good = match (kind, new) {
+                    // What is mapped may be a file that nobody has mapped before.
+                    (HandleKind::File, _) if shape.effect == Effect::Maps => pool,
+                    (_, true) => !world.busy(kind),
+                    (_, false) => world.filled(kind),
+                };
                 let slots = match (pool & good, good) {
                     _ if chance(rng, 8) => pool,
                     (0, 0) => pool,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Duels: programs about one page, one call that takes it away and one that takes references of it.
+//! Duels: programs of calls that meet.
 //!
 //! What a race needs is rare for calls that are drawn one by one: the page there and in some state,
 //! two calls that meet at it, and afterwards somebody who looks from both ends.  So half of all fresh
@@ -10,18 +10,36 @@
 //!   take it away  &  take references of it  &  perhaps touch it or use its frame
 //!   use the references, touch the page
 //! ```
+//!
+//! Some are not about a page but about who lets go of it last, or about something that has pages, a file
+//! or the disk or all memory, whichever pages these are.
 
-use super::Call;
 use super::draw::{call, chance};
-use super::generate::{ALL_PROT, Scene};
-use super::shape::{Effect, Shape, Slot};
-use crate::entry::{ArgKind, HandleKind};
-use crate::limits::{HPAGE_PMD_NR, NR_USER_TASKS};
+use super::generate::Scene;
+use super::shape::{Effect, Shape};
+use crate::limits::NR_USER_TASKS;
 
 /// Calls of a clash.
-const MAX_CALLS: usize = 9;
+const MAX_CALLS: usize = 12;
 /// Tasks of a clash.
-const LANES: usize = 3;
+pub(super) const LANES: usize = 3;
+
+/// What the calls of a clash meet at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Matter {
+    /// A page.
+    Page,
+    /// A page, and one beside it: who sees which of two stores?
+    Pages,
+    /// The references of a page: who is the last?
+    End,
+    /// An object, or all memory.
+    Object,
+    /// What a page holds, which is lost if nobody knows that it was written.
+    Dirt,
+    /// A page that its owner writes by one way and whoever references it by another: is it still one?
+    Copy,
+}
 
 /// A call to be, and which task makes it.
 #[derive(Clone, Copy)]
@@ -31,7 +49,8 @@ struct Turn<'a> {
 }
 
 /// The calls of a clash, those of each task in order.
-struct Turns<'a> {
+pub(super) struct Turns<'a> {
+    pub(super) matter: Matter,
     all: [Option<Turn<'a>>; MAX_CALLS],
     nr: usize,
 }
@@ -46,7 +65,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    fn shapes(&self) -> impl Iterator<Item = &'a Shape> {
+    pub(super) fn shapes(&self) -> impl Iterator<Item = &'a Shape> {
         self.all.into_iter().flatten().map(|turn| turn.shape)
     }
 }
@@ -55,231 +74,213 @@ impl<'a> Scene<'a> {
     /// One duel, and what leads to it and comes of it.
     pub(super) fn duel(&mut self) {
         let focus = self.pool.narrow(self.rng);
+        self.flat = chance(self.rng, 64);
         let turns = self.pick_turns();
-        self.stage(&turns);
-        while chance(self.rng, 152) {
-            self.condition();
+        let about = |shape: &Shape| turns.shapes().next().is_none_or(|first| shape.concerns(first));
+        let errand = |shape: &Shape| shape.names_no_page() && about(shape);
+        if turns.matter != Matter::Object || chance(self.rng, 96) {
+            self.stage(&turns);
+        }
+        match turns.matter {
+            Matter::Object => {
+                // What they are about is there because somebody has done the same before.
+                let nr = turns.shapes().count();
+                let again = turns.shapes().nth(self.rng.usize(0..nr.max(1)));
+                self.provide_by(|shape| again.is_some_and(|again| again.op.nr == shape.op.nr), 0);
+            }
+            Matter::Dirt => self.clean(),
+            Matter::Copy => {
+                self.provide_by(Shape::takes, 0);
+                self.protect();
+            }
+            _ => {}
+        }
+        let calm = matches!(turns.matter, Matter::Dirt | Matter::Copy);
+        while chance(self.rng, if calm { 64 } else { 152 }) {
+            if turns.matter == Matter::Object && chance(self.rng, 176) {
+                self.provide_by(errand, 0);
+            } else {
+                self.condition();
+            }
         }
         turns.shapes().for_each(|shape| self.provide(shape, 0));
+        // References keep a page that nobody maps.
+        let unmaps = match turns.matter {
+            Matter::End => 144,
+            _ if turns.shapes().any(Shape::names_no_page) => 48,
+            _ => 0,
+        };
+        if chance(self.rng, unmaps) {
+            self.provide_by(|shape| shape.effect == Effect::Unmaps, 0);
+        }
         self.clash(&turns);
+        while turns.matter == Matter::Object && chance(self.rng, 144) {
+            self.provide_by(errand, 0);
+        }
         self.aftermath(&turns);
         self.pool.focus(focus);
+        self.flat = false;
     }
 
-    /// One that takes pages away, one that takes references of them, or another of the first kind, each with
-    /// something before or behind it; and perhaps a third who only touches them.
     fn pick_turns(&mut self) -> Turns<'a> {
-        let mut turns = Turns { all: [None; MAX_CALLS], nr: 0 };
-        let taken = chance(self.rng, 176);
+        let matter = match self.rng.u8(0..32) {
+            0..3 => Matter::End,
+            3..7 => Matter::Object,
+            7..9 => Matter::Pages,
+            9..13 => Matter::Dirt,
+            13..16 => Matter::Copy,
+            _ => Matter::Page,
+        };
+        let mut turns = Turns { matter, all: [None; MAX_CALLS], nr: 0 };
         let first = self.rng.u8(0..LANES as u8);
-        for lane in (0..LANES as u8).map(|i| (first + i) % LANES as u8) {
-            match lane {
-                2 if chance(self.rng, 112) => {}
-                2 => {
-                    turns.push(self.any(Shape::touches), lane);
-                    while chance(self.rng, 96) {
-                        turns.push(self.any(Shape::touches), lane);
-                    }
-                }
-                _ => {
-                    if chance(self.rng, 40) {
-                        turns.push(self.any(Shape::touches), lane);
-                    }
-                    let takes = taken && lane == 1;
-                    turns.push(self.any(if takes { Shape::takes } else { Shape::removes }), lane);
-                    match self.rng.u8(0..16) {
-                        0..5 => turns.push(self.any(Shape::touches), lane),
-                        5..6 => turns.push(self.any(Shape::removes), lane),
-                        6..7 => {
-                            turns.push(self.any(|shape| shape.effect == Effect::Maps), lane);
-                            turns.push(self.any(Shape::touches), lane);
-                        }
-                        7..8 => turns.push(self.any(Shape::uses), lane),
-                        _ => {}
-                    }
-                }
+        let lanes = (0..LANES as u8).map(|i| (first + i) % LANES as u8);
+        if matter == Matter::End {
+            self.flat |= chance(self.rng, 128);
+        }
+        for lane in lanes {
+            match (matter, lane) {
+                (Matter::End, _) => self.pick_loser(&mut turns, lane),
+                (Matter::Object, _) => self.pick_errand(&mut turns, lane),
+                (_, 2) => self.pick_bystander(&mut turns, lane),
+                (Matter::Page | Matter::Pages, 0) => self.pick_remover(&mut turns, lane),
+                (Matter::Page | Matter::Pages, _) => self.pick_rival(&mut turns, lane),
+                (Matter::Dirt, 0) => turns.push(self.any(Shape::keeps), lane),
+                (Matter::Dirt, _) if chance(self.rng, 128) => self.pick_rival(&mut turns, lane),
+                (Matter::Copy, 0) if chance(self.rng, 128) => self.pick_remover(&mut turns, lane),
+                (Matter::Copy, _) if chance(self.rng, 160) => turns.push(self.any(Shape::refers), lane),
+                (Matter::Dirt | Matter::Copy, _) => {}
             }
         }
         turns
     }
 
+    /// One that lets go of the page: who has it, or who references it.
+    fn pick_loser(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        let maps_it = |shape: &Shape| shape.needs.is_none_or(|slot| slot.kind.is_mapped());
+        match lane {
+            0 => turns.push(self.any(|shape| shape.lets_go() && maps_it(shape)), lane),
+            1 => turns.push(self.any(|shape| shape.lets_go() && !maps_it(shape)), lane),
+            _ if chance(self.rng, 96) => turns.push(self.any(Shape::lets_go), lane),
+            _ => {}
+        }
+    }
+
+    /// One or two calls about what the first call of all is about.
+    fn pick_errand(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        if lane == 2 && chance(self.rng, 160) {
+            return turns.push(self.any(Shape::touches).filter(|_| chance(self.rng, 128)), lane);
+        }
+        let first = turns.shapes().next();
+        let named = first.is_none() && chance(self.rng, 128);
+        let meets = |shape: &Shape| {
+            let meets = first.is_none_or(|first| shape.concerns(first));
+            shape.names_no_page() && meets && (!named || shape.subject().is_some())
+        };
+        turns.push(self.any(meets), lane);
+        if chance(self.rng, 64) {
+            turns.push(self.any(meets), lane);
+        }
+    }
+
+    /// One that takes pages away, with something before or behind it.
+    fn pick_remover(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        if chance(self.rng, 20) {
+            return self.pick_rebirth(turns, lane);
+        }
+        if chance(self.rng, 40) {
+            turns.push(self.any(Shape::touches), lane);
+        }
+        turns.push(self.any(Shape::removes), lane);
+        self.pick_more(turns, lane);
+    }
+
+    /// One that takes references of them, or uses some, or another that takes pages away.
+    fn pick_rival(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        if chance(self.rng, 40) {
+            turns.push(self.any(Shape::touches), lane);
+        }
+        let rival = match self.rng.u8(0..16) {
+            0..10 => self.any(Shape::takes),
+            10..12 => self.any(Shape::refers),
+            _ => None,
+        };
+        let rival = rival.or_else(|| self.any(Shape::removes));
+        turns.push(rival, lane);
+        // The life of a reference: it is taken, used, given back.
+        if let Some(slot) = rival.and_then(|shape| shape.fills) {
+            let of_it = |shape: &Shape| shape.needs.is_some_and(|needed| needed.kind == slot.kind);
+            if chance(self.rng, 48) {
+                turns.push(self.any(|shape| shape.refers() && of_it(shape)), lane);
+            }
+            if chance(self.rng, 32) {
+                turns.push(self.any(|shape| shape.frees && of_it(shape)), lane);
+            }
+        }
+        self.pick_more(turns, lane);
+    }
+
+    /// What a task does next.
+    fn pick_more(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        match self.rng.u8(0..16) {
+            0..5 => turns.push(self.any(Shape::touches), lane),
+            5..6 => turns.push(self.any(Shape::removes), lane),
+            6..7 => {
+                turns.push(self.any(|shape| shape.effect == Effect::Maps), lane);
+                turns.push(self.any(Shape::touches), lane);
+            }
+            7..8 => turns.push(self.any(Shape::uses), lane),
+            _ => {}
+        }
+    }
+
+    /// The page goes for good, and what comes next gets its frame.
+    fn pick_rebirth(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        turns.push(self.any(|shape| shape.effect == Effect::Unmaps), lane);
+        turns.push(self.any(|shape| shape.frees && shape.needs.is_some_and(|slot| slot.kind.is_mapped())), lane);
+        for _ in 0..self.rng.u8(1..=2) {
+            turns.push(self.any(|shape| shape.effect == Effect::Maps), lane);
+            turns.push(self.any(Shape::touches), lane);
+        }
+    }
+
+    /// Perhaps a third who only touches them.
+    fn pick_bystander(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        let (some, more) = if turns.matter == Matter::Pages { (232, 192) } else { (144, 96) };
+        if chance(self.rng, some) {
+            turns.push(self.any(Shape::touches), lane);
+            while chance(self.rng, more) {
+                turns.push(self.any(Shape::touches), lane);
+            }
+        }
+    }
+
     /// They race for the page; none sees what another does.
     fn clash(&mut self, turns: &Turns<'a>) {
-        let before = &mut self.world.clone();
+        let mut worlds = [self.world; LANES];
         let first = if chance(self.rng, 208) { 0 } else { self.rng.u8(0..NR_USER_TASKS as u8) };
+        let mut tasks: [u8; LANES] = std::array::from_fn(|lane| (first + lane as u8) % NR_USER_TASKS as u8);
+        if let Some(child) = self.world.child.filter(|_| chance(self.rng, 112)) {
+            tasks[self.rng.usize(0..LANES)] = child;
+        }
+        let mut beside = self.rng.u8(0..2);
         for turn in turns.all.iter().flatten() {
-            let task = (first + turn.lane) % NR_USER_TASKS as u8;
+            let lane = usize::from(turn.lane);
             // What touches another page may get the frame of this one.
             let elsewhere = turn.shape.touches() && chance(self.rng, 48);
             let focus = self.pool.focus(if elsewhere { 0 } else { 240 });
-            let call = Call { concurrent: true, ..call(turn.shape, &self.pool, before, task, self.rng) };
+            let mut call = call(turn.shape, &self.pool, &worlds[lane], tasks[lane], self.rng);
+            call.concurrent = true;
             self.pool.focus(focus);
-            before.reserve(turn.shape, &call);
+            if let Some(addr) = turn.shape.addr.filter(|_| turns.matter == Matter::Pages && turn.shape.touches()) {
+                let page = self.pool.page() ^ beside;
+                beside ^= 1;
+                if self.world.mapped >> page & 1 != 0 {
+                    call.args[addr as usize] = page;
+                }
+            }
+            worlds.iter_mut().for_each(|world| world.reserve(turn.shape, &call));
+            worlds[lane].apply(turn.shape, &call);
             self.push(turn.shape, call);
-        }
-    }
-
-    /// Maps the page, of the kind of object that the calls are about, and populates it.
-    fn stage(&mut self, turns: &Turns<'a>) {
-        let maps = |shape: &Shape, kind: HandleKind| {
-            let maps_it = |slot: Option<Slot>| slot.is_some_and(|slot| slot.kind == kind);
-            shape.effect == Effect::Maps && (maps_it(shape.needs) || maps_it(shape.fills))
-        };
-        let splits = turns.shapes().any(Shape::splits);
-        let huge = chance(self.rng, if splits { 224 } else { 48 });
-        let mut kinds = turns.shapes().filter_map(|shape| shape.needs.map(|slot| slot.kind));
-        let mapping = kinds.find_map(|kind| Some((self.any(|shape| maps(shape, kind))?, kind)));
-        match mapping.filter(|_| !huge) {
-            Some((shape, kind)) => self.map(shape, shape.fills.is_some_and(|slot| slot.kind == kind), false),
-            None => {
-                let anonymous = huge && chance(self.rng, 224);
-                let wanted = |shape: &Shape| shape.effect == Effect::Maps && (!anonymous || shape.map.is_some());
-                if let Some(shape) = self.any(wanted).or_else(|| self.any(|shape| shape.effect == Effect::Maps)) {
-                    self.map(shape, false, anonymous);
-                }
-            }
-        }
-        if huge {
-            self.advise_huge();
-        }
-        // Another area, to which frames can go, or which what is mapped reaches into.
-        if chance(self.rng, 64)
-            && let Some(shape) = self.any(|shape| shape.effect == Effect::Maps)
-        {
-            self.map(shape, false, false);
-        }
-        let (sweep, stores) = (chance(self.rng, 96), chance(self.rng, 208));
-        self.sweep(0, sweep, stores);
-        if huge && chance(self.rng, if splits { 144 } else { 96 }) {
-            self.part();
-        }
-        for task in 0..LANES as u8 {
-            if chance(self.rng, 96) {
-                self.sweep(task, false, false);
-            }
-        }
-    }
-
-    /// Does something to another page of a huge one, which then is mapped by ptes.
-    fn part(&mut self) {
-        let shape = self.any(|shape| shape.len.is_some() && shape.removes() && !shape.splits());
-        let Some(shape) = shape else { return };
-        let mut call = self.draw(shape, 0);
-        if let (Some(addr), Some(len)) = (shape.addr, shape.len) {
-            call.args[addr as usize] ^= self.rng.u8(1..HPAGE_PMD_NR as u8);
-            call.args[len as usize] = 0;
-            self.push(shape, call);
-        }
-    }
-
-    /// Maps something, an object that is there or a file if it has to be, and perhaps closes it.
-    fn map(&mut self, shape: &'a Shape, filled: bool, anonymous: bool) {
-        self.provide(shape, 0);
-        let mut call = self.draw(shape, 0);
-        if filled {
-            shape.fill(&mut call.args);
-        }
-        if let Some(i) = shape.map.filter(|_| anonymous) {
-            call.args[i as usize] = 0;
-        }
-        if let Some(i) = shape.prot.filter(|_| chance(self.rng, 224)) {
-            call.args[i as usize] = ALL_PROT;
-        }
-        self.push(shape, call);
-        if let Some(slot) = shape.needs.filter(|_| chance(self.rng, 40))
-            && let Some(close) = self.any(|s| s.frees && s.needs.is_some_and(|s| s.kind == slot.kind))
-            && let Some(closed) = close.needs
-        {
-            let mut closing = self.draw(close, 0);
-            closing.args[closed.arg as usize] = call.args[slot.arg as usize];
-            self.push(close, closing);
-        }
-    }
-
-    /// Whoever wants huge pages has to say so before the first touch.
-    fn advise_huge(&mut self) {
-        let word = |shape: &Shape| shape.op.args.iter().position(|arg| arg.name == "advice");
-        let Some(shape) = self.any(|shape| word(shape).is_some()) else { return };
-        let mut call = self.draw(shape, 0);
-        if let (Some(addr), Some(len), Some(advice)) = (shape.addr, shape.len, word(shape)) {
-            call.args[addr as usize] -= call.args[addr as usize] % HPAGE_PMD_NR as u8;
-            call.args[len as usize] = HPAGE_PMD_NR as u8 - 1;
-            call.args[advice] = shape.op.args[advice].kind.byte_of("hugepage").unwrap_or(0);
-            self.push(shape, call);
-        }
-    }
-
-    /// Touches the page, or every page around it that is mapped, in the order of their addresses.
-    fn sweep(&mut self, task: u8, all: bool, stores: bool) {
-        let shape = self.any(|shape| shape.touches() && (shape.op.args.len() > 1) == stores);
-        let Some(shape) = shape.or_else(|| self.any(Shape::touches)) else { return };
-        let Some(addr) = shape.addr else { return };
-        let mut call = self.draw(shape, task);
-        let page = call.args[addr as usize];
-        let first = if all { page - page % HPAGE_PMD_NR as u8 } else { page };
-        for page in first..=if all { first | (HPAGE_PMD_NR as u8 - 1) } else { page } {
-            if self.world.mapped >> page & 1 != 0 {
-                call = self.draw(shape, task);
-                call.args[addr as usize] = page;
-                self.push(shape, call);
-            }
-        }
-    }
-
-    /// Does something more to the page, and perhaps touches it again.
-    fn condition(&mut self) {
-        let task = if chance(self.rng, 208) { 0 } else { self.rng.u8(0..self.tasks) };
-        let forks = chance(self.rng, 40);
-        let conditions = |shape: &Shape| {
-            let same = matches!(shape.effect, Effect::None | Effect::Moves) && !shape.touches();
-            same && !shape.fails() && !shape.frees && (!forks || shape.forks())
-        };
-        if let Some(shape) = self.any(conditions) {
-            self.provide(shape, task);
-            let mut call = self.draw(shape, task);
-            // Each of the words, not the one that most calls of the program have.
-            for (desc, byte) in shape.op.args.iter().zip(&mut call.args) {
-                if matches!(desc.kind, ArgKind::Enum(_)) && chance(self.rng, 128) {
-                    *byte = desc.kind.normalize(self.rng.u8(..));
-                }
-            }
-            self.push(shape, call);
-            self.unprotect(shape, call);
-        }
-        if chance(self.rng, 112) {
-            self.sweep(task, false, true);
-        }
-    }
-
-    /// Who looks, and where: the references that were taken at one end, the page at the other.
-    fn aftermath(&mut self, turns: &Turns<'a>) {
-        let task = self.looker();
-        if chance(self.rng, 96) {
-            self.sweep(task, false, true);
-        }
-        let kinds = turns.shapes().filter_map(|shape| shape.fills.map(|slot| slot.kind));
-        for kind in kinds.filter(|kind| *kind != HandleKind::File) {
-            if chance(self.rng, 192) {
-                self.provide_by(|shape| shape.uses() && shape.needs.is_some_and(|slot| slot.kind == kind), task);
-            }
-        }
-        if chance(self.rng, 64) {
-            let (world, task) = (self.world, self.looker());
-            let more = |shape: &Shape| shape.uses() || shape.removes();
-            self.provide_by(|shape| more(shape) && world.feasible(shape), task);
-        }
-        if chance(self.rng, 224) {
-            let (task, all) = (self.looker(), chance(self.rng, 64));
-            self.sweep(task, all, false);
-        }
-    }
-
-    /// Mostly the task that set the scene, often a child.
-    fn looker(&mut self) -> u8 {
-        match self.world.child {
-            Some(child) if chance(self.rng, 96) => child,
-            _ if chance(self.rng, 192) => 0,
-            _ => self.rng.u8(0..self.tasks),
         }
     }
 }

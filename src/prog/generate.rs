@@ -11,8 +11,9 @@
 
 use super::deck::Deck;
 use super::draw::{Pool, call, chance};
-use super::shape::{Effect, Menu, Shape, World};
+use super::shape::{Effect, Menu, Shape};
 use super::suspension::suspend;
+use super::world::World;
 use super::{Call, Prog, Rec, ScheduleKind, Target};
 use crate::entry::HandleKind;
 use crate::limits::{MAX_CALLS, NR_USER_TASKS};
@@ -61,6 +62,7 @@ pub(super) fn generate(menu: &Menu, prog: &mut Prog, rng: &mut Rng) {
         world: World::default(),
         tasks: rng.u8(2..=4),
         length,
+        flat: false,
         prog,
         rng,
     };
@@ -125,6 +127,8 @@ pub(super) struct Scene<'a> {
     /// How many tasks race.
     pub(super) tasks: u8,
     length: usize,
+    /// All operations of the target weigh the same.
+    pub(super) flat: bool,
     prog: &'a mut Prog,
     pub(super) rng: &'a mut Rng,
 }
@@ -139,7 +143,7 @@ const MAX_RACERS: usize = 5;
 const FAILS: u16 = 6;
 
 /// Of 256 programs, those that begin with a duel.
-const DUELS: u16 = 128;
+const DUELS: u16 = 152;
 
 /// Of 256 racing calls about a page, those for which it is touched before.
 const WARM: u16 = 72;
@@ -346,8 +350,9 @@ impl<'a> Scene<'a> {
         let mut sum = 0;
         let mut chosen = None;
         for shape in self.menu.shapes.iter().filter(|s| s.weight > 0 && wanted(s)) {
-            sum += u32::from(shape.weight);
-            if self.rng.u32(0..sum) < shape.weight.into() {
+            let weight = if self.flat { 1 } else { u32::from(shape.weight) };
+            sum += weight;
+            if self.rng.u32(0..sum) < weight {
                 chosen = Some(shape);
             }
         }

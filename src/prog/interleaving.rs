@@ -31,6 +31,8 @@ impl Prog {
     /// The explicit program in which the same tasks take the same steps; calls that did not begin
     /// are left out.
     ///
+    /// A call that was interrupted when nobody could run waits on there: a later record may end that.
+    ///
     /// `turns` are the steps of a run of this program up to its epilogue.  `None`: there are more
     /// changes of the task than a program has records.
     pub fn explicit(&self, turns: &[Turn]) -> Option<Prog> {

@@ -19,11 +19,13 @@ mod parse;
 mod preemption;
 mod shape;
 mod simplification;
+mod stage;
 mod substitution;
 mod suspension;
 mod target;
 mod text;
 mod words;
+mod world;
 
 pub use bytes::{HEADER_SIZE, RECORD_SIZE};
 pub use generate::Generator;

@@ -6,8 +6,9 @@
 use super::bytes::{HEADER_SIZE, RECORD_SIZE};
 use super::draw::{Pool, call, chance};
 use super::generate::{Generator, draw_choices, generate};
-use super::shape::{Menu, World};
+use super::shape::Menu;
 use super::suspension::{draw_steps, suspend};
+use super::world::World;
 use super::{Call, Prog, Rec, ScheduleKind};
 use crate::limits::{MAX_RECORDS, NR_TASKS, NR_USER_TASKS};
 use fastrand::Rng;

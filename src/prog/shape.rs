@@ -7,10 +7,7 @@
 use super::deck::Deck;
 use super::{Call, Target};
 use crate::entry::{ArgDesc, ArgKind, HandleKind, OPS, Op};
-use crate::limits::{HPAGE_PMD_NR, NR_HANDLES, TASK_SIZE};
 use fastrand::Rng;
-
-const _: () = assert!(TASK_SIZE <= 64 && NR_HANDLES <= 8, "World has one bit each");
 
 /// What a call does to the pages it names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,12 +94,61 @@ impl Shape {
 
     /// The same, and it is nothing that references are for.
     pub(super) fn removes(&self) -> bool {
-        self.revokes() && !self.uses()
+        self.revokes() && !self.refers()
+    }
+
+    /// Whether what the page held should be there afterwards.
+    pub(super) fn keeps(&self) -> bool {
+        let moves = matches!(self.effect, Effect::None | Effect::Moves);
+        self.removes() && moves && self.needs.is_none() && (self.needs_pages() || self.forks() || self.reclaims())
     }
 
     /// Whether it does something with what is in a slot.
     pub(super) fn uses(&self) -> bool {
         self.needs.is_some() && self.addr.is_none() && self.fills.is_none() && !self.frees
+    }
+
+    /// Whether that is references of pages, not something whose pages can be mapped.
+    pub(super) fn refers(&self) -> bool {
+        self.uses() && self.needs.is_some_and(|slot| !slot.kind.is_mapped())
+    }
+
+    /// Whether it lets go of something that keeps pages: what is mapped, or what a slot holds.
+    pub(super) fn lets_go(&self) -> bool {
+        self.frees || self.effect == Effect::Unmaps
+    }
+
+    /// Whether it is about all memory, or about something that has pages, and names none of them.
+    pub(super) fn names_no_page(&self) -> bool {
+        let names_none = self.addr.is_none() && self.fills.is_none() && !self.frees && !self.fails() && !self.refers();
+        names_none && !self.forks() && self.op.name != "execve"
+    }
+
+    /// Whether it takes pages from memory for which there may be better use.
+    pub(super) fn reclaims(&self) -> bool {
+        self.op.name == "reclaim"
+    }
+
+    /// Whether it writes what is dirty, and keeps it.
+    pub(super) fn syncs(&self) -> bool {
+        self.op.name == "fsync"
+    }
+
+    /// Which argument is what is advised.
+    pub(super) fn advice(&self) -> Option<usize> {
+        self.op.args.iter().position(|arg| arg.name == "advice")
+    }
+
+    /// Which argument tells what it is about: an object or one of some, if there is such an argument.
+    pub(super) fn subject(&self) -> Option<u8> {
+        let names_it = |arg: &ArgDesc| matches!(arg.kind, ArgKind::Handle { .. } | ArgKind::Enum(_));
+        Some(self.names[self.op.args.iter().position(names_it)?])
+    }
+
+    /// Whether it can be about the same as another call: so can whatever is about all memory.
+    pub(super) fn concerns(&self, other: &Shape) -> bool {
+        let (subject, others) = (self.subject(), other.subject());
+        subject.is_none() || others.is_none() || subject == others
     }
 
     /// Whether it writes to what is in a slot.
@@ -237,91 +283,6 @@ impl Menu {
     }
 }
 
-/// What the calls so far have left, if they succeeded and in this order.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct World {
-    /// Pages that are mapped, one bit a page.
-    pub(super) mapped: u64,
-    /// Slots that are filled, one bit a slot, by kind.
-    filled: [u8; HandleKind::COUNT],
-    /// Pages of what is in a slot; 0: unknown.
-    sizes: [[u8; NR_HANDLES]; HandleKind::COUNT],
-    /// Slots that a racing call is about to fill.
-    reserved: [u8; HandleKind::COUNT],
-    /// The last task that went on in a copy of an address space.
-    pub(super) child: Option<u8>,
-}
-
-impl World {
-    pub(super) fn after<'c>(menu: &Menu, calls: impl Iterator<Item = &'c Call>) -> World {
-        let mut world = World::default();
-        calls.for_each(|call| world.apply(menu.shape(call), call));
-        world
-    }
-
-    /// Slots of a kind that are filled.
-    pub(super) fn filled(&self, kind: HandleKind) -> u8 {
-        self.filled[kind as usize]
-    }
-
-    /// Slots of a kind that are filled, or will be.
-    pub(super) fn busy(&self, kind: HandleKind) -> u8 {
-        self.filled(kind) | self.reserved[kind as usize]
-    }
-
-    /// Pages of the object a call is about; `None`: it is not, or they are unknown.
-    pub(super) fn size(&self, shape: &Shape, args: &[u8; 5]) -> Option<u8> {
-        let slot = shape.needs?;
-        Some(self.sizes[slot.kind as usize][args[slot.arg as usize] as usize]).filter(|size| *size > 0)
-    }
-
-    /// A call that races with those drawn next: they see it only in the slots they would fill.
-    pub(super) fn reserve(&mut self, shape: &Shape, call: &Call) {
-        if let Some(slot) = shape.fills {
-            self.reserved[slot.kind as usize] |= 1 << call.args[slot.arg as usize];
-        }
-    }
-
-    /// Whether a call of this shape can succeed.
-    pub(super) fn feasible(&self, shape: &Shape) -> bool {
-        shape.needs.is_none_or(|slot| self.filled(slot.kind) != 0) && (!shape.needs_pages() || self.mapped != 0)
-    }
-
-    pub(super) fn apply(&mut self, shape: &Shape, call: &Call) {
-        let arg = |i: u8| call.args[i as usize];
-        if shape.forks() {
-            self.child = Some(arg(0));
-        }
-        if let Some(addr) = shape.addr {
-            // Lengths begin with 1.
-            let pages = pages(arg(addr), shape.len.map_or(1, |len| arg(len) + 1));
-            match shape.effect {
-                Effect::Maps => self.mapped |= pages,
-                Effect::Unmaps => self.mapped &= !pages,
-                Effect::Moves => {
-                    let to = call.args[shape.op.args.len() - 1];
-                    self.mapped = self.mapped & !pages | pages >> arg(addr) << to;
-                }
-                Effect::None => {}
-            }
-        }
-        let anonymous = shape.map.is_some_and(|i| arg(i) == 0);
-        if let Some(slot) = shape.fills.filter(|slot| slot.kind != HandleKind::File || !anonymous) {
-            self.filled[slot.kind as usize] |= 1 << arg(slot.arg);
-            self.sizes[slot.kind as usize][arg(slot.arg) as usize] = shape.order.map_or(0, |order| 1 << arg(order));
-        }
-        if let Some(slot) = shape.needs.filter(|_| shape.frees) {
-            self.filled[slot.kind as usize] &= !(1 << arg(slot.arg));
-        }
-    }
-}
-
-/// The bits of some pages.
-pub(super) fn pages(addr: u8, len: u8) -> u64 {
-    const { assert!(HPAGE_PMD_NR * 2 < 64) };
-    (((1_u128 << len) - 1) << addr) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,19 +318,5 @@ mod tests {
         for kind in [HandleKind::Bo, HandleKind::Pipe, HandleKind::DmaBuf, HandleKind::Pins, HandleKind::Buf] {
             assert!(menu.shapes.iter().any(|s| s.fills.is_some_and(|slot| slot.kind == kind)), "{kind:?}");
         }
-    }
-
-    #[test]
-    fn a_world_follows_the_calls() {
-        let prog = crate::prog::Script::parse(
-            "0: ttm_bo_create(bo=b1)\n0: ttm_bo_mmap(bo=b1, addr=va8, len=4)\n0: mremap(addr=va8, len=2, new=va63)\n\
-             0: munmap(addr=va10, len=1)\n0: mmap(addr=va20, map=anon, file=f1)\n0: munmap(addr=va20)\n\
-             0: mmap(addr=va20, map=shared, file=f2)\n0: munmap(addr=va20)\n0: ttm_bo_create(bo=b0)\n0: ttm_bo_put(bo=b1)\n",
-        );
-        let prog = prog.expect("a program").prog;
-        let world = World::after(&Menu::new(&TARGETS[0], &[]), prog.calls());
-        assert_eq!(world.mapped, 1 << 63 | 1 << 11);
-        assert_eq!(world.filled(HandleKind::Bo), 1);
-        assert_eq!(world.filled(HandleKind::File), 1 << 2);
     }
 }

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Suspending calls: from races to explicit schedules.
+//!
+//! Sampling rarely leaves a task alone for as long as dozens of steps of another; and few bugs need
+//! more than one or two such waits.
 
 use super::draw::chance;
-use super::{Prog, Rec, ScheduleKind};
+use super::{Call, Prog, Rec, ScheduleKind};
+use crate::kernel::KernelTask;
 use crate::limits::{NR_TASKS, NR_USER_TASKS};
 use fastrand::Rng;
 
-/// Races become calls one after the other, some of them suspended somewhere until the others have ended.
-///
-/// Sampling rarely leaves a task alone for as long as dozens of steps of another; and few bugs need
-/// more than one such wait.
+/// Races become calls one after the other, in one of two ways.
 pub(super) fn suspend(prog: &mut Prog, rng: &mut Rng) {
+    if rng.bool() { leave(prog, rng) } else { alternate(prog, rng) }
+}
+
+/// Some calls are suspended somewhere until all the others have ended.
+fn leave(prog: &mut Prog, rng: &mut Rng) {
     (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Explicit, 0, 1);
     let mut suspended = 0_u16;
     let mut records = Vec::with_capacity(prog.records.len() + 8);
@@ -33,6 +39,70 @@ pub(super) fn suspend(prog: &mut Prog, rng: &mut Rng) {
     prog.records = records;
 }
 
+/// Tasks take turns: whoever is suspended goes on before the others have ended, so that two can wait for each
+/// other.
+fn alternate(prog: &mut Prog, rng: &mut Rng) {
+    (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Explicit, 0, 1);
+    let calls: Vec<Call> = prog.calls().copied().collect();
+    prog.records.clear();
+    for race in calls.chunk_by(|a, b| a.concurrent && b.concurrent) {
+        if race[0].concurrent {
+            take_turns(race, &mut prog.records, rng);
+        } else {
+            prog.records.push(Rec::Call(Call { steps: 0, ..race[0] }));
+        }
+    }
+}
+
+/// One race; its tasks are suspended three times at most.
+fn take_turns(race: &[Call], records: &mut Vec<Rec>, rng: &mut Rng) {
+    let (mut made, mut suspended, mut cuts) = (0_u64, 0_u16, rng.u8(1..=3));
+    let mut cut = |rng: &mut Rng, of: usize| {
+        let cut = cuts > 0 && rng.usize(0..of) == 0;
+        cuts -= u8::from(cut);
+        cut
+    };
+    let mut task = race[rng.usize(0..race.len())].task;
+    loop {
+        let left = |made: u64, task| {
+            let calls = race.iter().enumerate().filter(move |(i, call)| made >> i & 1 == 0 && call.task == task);
+            calls.map(|(i, _)| i)
+        };
+        let was_suspended = suspended >> task & 1 != 0;
+        if was_suspended {
+            let again = cut(rng, 2);
+            records.push(Rec::Resume { task, steps: if again { draw_steps(rng) } else { 0 } });
+            suspended ^= u16::from(!again) << task;
+        } else if let Some(i) = left(made, task).next() {
+            let suspends = cut(rng, left(made, task).count());
+            records.push(Rec::Call(Call { steps: if suspends { draw_steps(rng) } else { 0 }, ..race[i] }));
+            made |= 1 << i;
+            suspended |= u16::from(suspends) << task;
+        }
+        let goes_on = suspended >> task & 1 == 0 && left(made, task).next().is_some();
+        if goes_on && (!was_suspended || chance(rng, 192)) {
+            continue;
+        }
+        // Another one's turn, if there is another.
+        let ready = |task: u8| suspended >> task & 1 != 0 || left(made, task).next().is_some();
+        let first = rng.u8(0..NR_USER_TASKS as u8);
+        let mut others = (0..NR_USER_TASKS as u8).map(|i| (first + i) % NR_USER_TASKS as u8);
+        match others.find(|other| *other != task && ready(*other)) {
+            Some(other) => task = other,
+            None if ready(task) => {}
+            None => break,
+        }
+        if chance(rng, 24) {
+            records.push(Rec::Resume { task: KernelTask::Disk as u8, steps: 0 });
+        }
+    }
+    for task in NR_USER_TASKS as u8..NR_TASKS as u8 {
+        if chance(rng, 96) {
+            records.push(Rec::Resume { task, steps: 0 });
+        }
+    }
+}
+
 /// Suspended tasks go on, the disk before them or after.
 fn resume(records: &mut Vec<Rec>, suspended: &mut u16, rng: &mut Rng) {
     let first = rng.u8(0..NR_TASKS as u8);
@@ -49,4 +119,45 @@ fn resume(records: &mut Vec<Rec>, suspended: &mut u16, rng: &mut Rng) {
 pub(super) fn draw_steps(rng: &mut Rng) -> u8 {
     let most = 8 << rng.u8(0..4);
     rng.u8(1..=most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_leave_out_no_call_and_nobody_suspended() {
+        let mut rng = Rng::with_seed(1);
+        let mut cuts = [0; 4];
+        for _ in 0..2000 {
+            let race: Vec<Call> = (0..rng.u8(1..=9))
+                .map(|nr| Call { op: nr, task: rng.u8(0..3), concurrent: true, steps: 0, args: [0; 5] })
+                .collect();
+            let mut records = Vec::new();
+            take_turns(&race, &mut records, &mut rng);
+            let (mut suspended, mut nr) = (0_u16, 0);
+            let mut calls = Vec::new();
+            for rec in records {
+                let (task, steps) = match rec {
+                    Rec::Call(call) => {
+                        assert_eq!(suspended >> call.task & 1, 0, "it would have to wait");
+                        calls.push(Call { steps: 0, ..call });
+                        (call.task, call.steps)
+                    }
+                    Rec::Resume { task, steps } => (task, steps),
+                    _ => unreachable!("neither call nor resume"),
+                };
+                nr += usize::from(steps > 0);
+                suspended = suspended & !(1 << task) | u16::from(steps > 0) << task;
+            }
+            assert_eq!(suspended, 0);
+            cuts[nr] += 1;
+            // Each task's calls in their order.
+            let of = |all: &[Call], task| all.iter().filter(|c| c.task == task).copied().collect::<Vec<_>>();
+            for task in 0..3 {
+                assert_eq!(of(&calls, task), of(&race, task));
+            }
+        }
+        assert!(cuts[1..].iter().all(|n| *n > 100), "{cuts:?}");
+    }
 }
