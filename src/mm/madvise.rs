@@ -76,6 +76,12 @@ async fn madvise_vma_behavior(k: &Kernel, mm: u8, start: u8, end: u8, flag: VmFl
     Ok(())
 }
 
+/// The area of page `va` of the current address space, if it is one to advise.
+fn madvise_vma(k: &Kernel, va: u8, suits: impl Fn(&Vma) -> bool) -> Result<Vma, Errno> {
+    let vma = find_vma(k, k.current_mm(), va).ok_or(Errno::ENOMEM)?;
+    if suits(&vma) { Ok(vma) } else { Err(Errno::EINVAL) }
+}
+
 /// MADV_PAGEOUT and MADV_COLD: pages `start..end` go, or are the next to go.
 ///
 /// # Errors
@@ -86,35 +92,34 @@ pub(crate) async fn madvise_cold(k: &Kernel, start: u8, end: u8, pageout: bool) 
     down_read(k, mmap_lock(mm)).await;
     let mut ret = Ok(());
     let mut va = start;
-    while va < end {
-        let Some(vma) = find_vma(k, mm, va) else {
-            ret = Err(Errno::ENOMEM);
-            break;
-        };
-        if vma.flags.contains(VmFlags::PFNMAP) {
-            ret = Err(Errno::EINVAL);
-            break;
+    while va < end && ret.is_ok() {
+        match madvise_vma(k, va, |vma| !vma.flags.contains(VmFlags::PFNMAP)) {
+            Ok(vma) => va = madvise_cold_or_pageout_pmd_range(k, &vma, va, end, pageout).await,
+            Err(errno) => ret = Err(errno),
         }
-        // As far as one page table goes.
-        let p = PmdPtr::of(mm, va);
-        let next = end.min(vma.end).min(p.base() + PTRS_PER_PTE as u8);
-        let mut pmd = pmdp_get_lockless(k, p).await;
-        let whole = next - va == HPAGE_PMD_NR as u8;
-        if pmd.is_leaf() && vma.is_anonymous() {
-            if whole && let Some(folio) = madvise_cold_or_pageout_pmd(k, p, pageout).await {
-                shrink_folio_list(k, &[folio]).await;
-            } else if !whole {
-                split_leaf(k, p, true).await;
-                pmd = pmdp_get_lockless(k, p).await;
-            }
-        }
-        if let Some(table) = pmd.table_nr() {
-            madvise_cold_or_pageout_pte_range(k, &vma, table, va..next, pageout).await;
-        }
-        va = next;
     }
     up_read(k, mmap_lock(mm));
     ret
+}
+
+/// As far as one page table goes, and the area; returns how far.
+async fn madvise_cold_or_pageout_pmd_range(k: &Kernel, vma: &Vma, va: u8, end: u8, pageout: bool) -> u8 {
+    let p = PmdPtr::of(vma.mm, va);
+    let next = end.min(vma.end).min(p.base() + PTRS_PER_PTE as u8);
+    let mut pmd = pmdp_get_lockless(k, p).await;
+    let whole = next - va == HPAGE_PMD_NR as u8;
+    if pmd.is_leaf() && vma.is_anonymous() {
+        if whole && let Some(folio) = madvise_cold_or_pageout_pmd(k, p, pageout).await {
+            shrink_folio_list(k, &[folio]).await;
+        } else if !whole {
+            split_leaf(k, p, true).await;
+            pmd = pmdp_get_lockless(k, p).await;
+        }
+    }
+    if let Some(table) = pmd.table_nr() {
+        madvise_cold_or_pageout_pte_range(k, vma, table, va..next, pageout).await;
+    }
+    next
 }
 
 async fn madvise_cold_or_pageout_pte_range(k: &Kernel, vma: &Vma, table: u8, range: Range<u8>, pageout: bool) {
@@ -162,18 +167,15 @@ pub(crate) async fn madvise_free(k: &Kernel, start: u8, end: u8) -> Result<(), E
     down_read(k, mmap_lock(mm)).await;
     let mut ret = Ok(());
     let mut va = start;
-    while va < end {
-        let Some(vma) = find_vma(k, mm, va) else {
-            ret = Err(Errno::ENOMEM);
-            break;
-        };
-        if !vma.is_anonymous() {
-            ret = Err(Errno::EINVAL);
-            break;
+    while va < end && ret.is_ok() {
+        match madvise_vma(k, va, Vma::is_anonymous) {
+            Ok(vma) => {
+                let to = end.min(vma.end);
+                madvise_free_single_vma(k, &vma, va, to).await;
+                va = to;
+            }
+            Err(errno) => ret = Err(errno),
         }
-        let to = end.min(vma.end);
-        madvise_free_single_vma(k, &vma, va, to).await;
-        va = to;
     }
     up_read(k, mmap_lock(mm));
     ret
