@@ -38,6 +38,7 @@ impl Exec<'_, '_> {
     fn epilogue(&mut self) {
         self.drain();
         self.ears.borrow_mut().oracles.stats.stop();
+        self.notes = false;
         for t in 0..NR_USER_TASKS as TaskId {
             self.last(t, Last::Exit);
         }

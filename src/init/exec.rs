@@ -39,6 +39,8 @@ pub(super) struct Exec<'r, 'p> {
     pub(super) places: &'r mut Places,
     pub(super) users: [User<'p>; NR_USER_TASKS],
     pub(super) observe: Observe,
+    /// The states of what steps touch count as new behaviour: not what every program does at its end.
+    pub(super) notes: bool,
     pub(super) depth_sum: u64,
     pub(super) ended: u32,
     pub(super) succeeded: u32,
@@ -135,7 +137,7 @@ impl Exec<'_, '_> {
             self.sys.emit_step(site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
         }
         self.poll(t);
-        if self.observe != Observe::Bare {
+        if self.notes {
             self.note(touch, site, depth);
         }
         if active != 1 << t {

@@ -177,6 +177,7 @@ impl Computer {
             places: &mut self.places,
             users: Default::default(),
             observe,
+            notes: observe != Observe::Bare,
             depth_sum: 0,
             ended: 0,
             succeeded: 0,
