@@ -11,7 +11,7 @@ fn programs(target: &'static gupfuzz::prog::Target) -> Vec<Prog> {
         generator.generate(&mut prog);
         prog
     };
-    (0..200).map(|_| make()).collect()
+    (0..300).map(|_| make()).collect()
 }
 
 /// Allocations and steps of a run of each program.

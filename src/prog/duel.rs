@@ -37,6 +37,8 @@ pub(super) enum Matter {
     Object,
     /// What a page holds, which is lost if nobody knows that it was written.
     Dirt,
+    /// Translations of a page: who finds no entry any more has nothing to flush.
+    Flush,
     /// A page that its owner writes by one way and whoever references it by another: is it still one?
     Copy,
 }
@@ -93,9 +95,17 @@ impl<'a> Scene<'a> {
                 self.provide_by(Shape::takes, 0);
                 self.protect();
             }
+            Matter::Flush => {
+                if chance(self.rng, 128) {
+                    self.part_ways();
+                }
+                for task in 0..LANES as u8 {
+                    self.sweep(task, false, false);
+                }
+            }
             _ => {}
         }
-        let calm = matches!(turns.matter, Matter::Dirt | Matter::Copy);
+        let calm = matches!(turns.matter, Matter::Dirt | Matter::Copy | Matter::Flush);
         while chance(self.rng, if calm { 64 } else { 152 }) {
             if turns.matter == Matter::Object && chance(self.rng, 176) {
                 self.provide_by(errand, 0);
@@ -129,6 +139,7 @@ impl<'a> Scene<'a> {
             7..9 => Matter::Pages,
             9..13 => Matter::Dirt,
             13..16 => Matter::Copy,
+            16..19 => Matter::Flush,
             _ => Matter::Page,
         };
         let mut turns = Turns { matter, all: [None; MAX_CALLS], nr: 0 };
@@ -142,7 +153,8 @@ impl<'a> Scene<'a> {
                 (Matter::End, _) => self.pick_loser(&mut turns, lane),
                 (Matter::Object, _) => self.pick_errand(&mut turns, lane),
                 (_, 2) => self.pick_bystander(&mut turns, lane),
-                (Matter::Page | Matter::Pages, 0) => self.pick_remover(&mut turns, lane),
+                (Matter::Page | Matter::Pages | Matter::Flush, 0) => self.pick_remover(&mut turns, lane),
+                (Matter::Flush, _) => self.pick_successor(&mut turns, lane),
                 (Matter::Page | Matter::Pages, _) => self.pick_rival(&mut turns, lane),
                 (Matter::Dirt, 0) => turns.push(self.any(Shape::keeps), lane),
                 (Matter::Dirt, _) if chance(self.rng, 128) => self.pick_rival(&mut turns, lane),
@@ -209,10 +221,11 @@ impl<'a> Scene<'a> {
         // The life of a reference: it is taken, used, given back.
         if let Some(slot) = rival.and_then(|shape| shape.fills) {
             let of_it = |shape: &Shape| shape.needs.is_some_and(|needed| needed.kind == slot.kind);
-            if chance(self.rng, 48) {
+            let (used, given_back) = if turns.matter == Matter::Dirt { (176, 144) } else { (48, 32) };
+            if chance(self.rng, used) {
                 turns.push(self.any(|shape| shape.refers() && of_it(shape)), lane);
             }
-            if chance(self.rng, 32) {
+            if chance(self.rng, given_back) {
                 turns.push(self.any(|shape| shape.frees && of_it(shape)), lane);
             }
         }
@@ -233,6 +246,17 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Whoever takes the page away for good, and puts another where it was.
+    fn pick_successor(&mut self, turns: &mut Turns<'a>, lane: u8) {
+        let discards = chance(self.rng, 128);
+        let rival =
+            self.any(|shape| if discards { shape.advice().is_some() } else { shape.removes() && !shape.keeps() });
+        turns.push(rival, lane);
+        if chance(self.rng, 208) {
+            turns.push(self.any(Shape::touches), lane);
+        }
+    }
+
     /// The page goes for good, and what comes next gets its frame.
     fn pick_rebirth(&mut self, turns: &mut Turns<'a>, lane: u8) {
         turns.push(self.any(|shape| shape.effect == Effect::Unmaps), lane);
@@ -245,7 +269,11 @@ impl<'a> Scene<'a> {
 
     /// Perhaps a third who only touches them.
     fn pick_bystander(&mut self, turns: &mut Turns<'a>, lane: u8) {
-        let (some, more) = if turns.matter == Matter::Pages { (232, 192) } else { (144, 96) };
+        let (some, more) = match turns.matter {
+            Matter::Pages => (232, 192),
+            Matter::Flush => (232, 128),
+            _ => (144, 96),
+        };
         if chance(self.rng, some) {
             turns.push(self.any(Shape::touches), lane);
             while chance(self.rng, more) {

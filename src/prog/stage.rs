@@ -18,7 +18,7 @@ impl<'a> Scene<'a> {
         let splits = turns.shapes().any(Shape::splits);
         let huge = match turns.matter {
             _ if splits => 224,
-            Matter::Dirt => 80,
+            Matter::Dirt => 112,
             _ => 48,
         };
         let huge = chance(self.rng, huge);
@@ -112,7 +112,7 @@ impl<'a> Scene<'a> {
 
     /// The page is there, and nobody would miss what was written to it; perhaps it is written to again.
     pub(super) fn clean(&mut self) {
-        let all = chance(self.rng, 128);
+        let all = chance(self.rng, 160);
         match self.rng.u8(0..4) {
             0..2 => self.advise(0, "free", all),
             2 => self.evict(0),
@@ -136,13 +136,24 @@ impl<'a> Scene<'a> {
                     }
                 }
             }
-            4..7 => self.provide_by(Shape::forks, 0),
+            4..7 => self.part_ways(),
             _ => self.evict(0),
         }
     }
 
+    /// A child has the page, too, until it wants another at that address.
+    pub(super) fn part_ways(&mut self) {
+        self.provide_by(Shape::forks, 0);
+        if let Some(child) = self.world.child.filter(|_| chance(self.rng, 64)) {
+            if chance(self.rng, 160) {
+                self.advise(child, "dontneed", true);
+            }
+            self.sweep(child, false, true);
+        }
+    }
+
     /// Touches the page, or every page around it that is mapped, in the order of their addresses.
-    fn sweep(&mut self, task: u8, all: bool, stores: bool) {
+    pub(super) fn sweep(&mut self, task: u8, all: bool, stores: bool) {
         let shape = self.any(|shape| shape.touches() && (shape.op.args.len() > 1) == stores);
         let Some(shape) = shape.or_else(|| self.any(Shape::touches)) else { return };
         let Some(addr) = shape.addr else { return };
@@ -165,11 +176,13 @@ impl<'a> Scene<'a> {
             _ if chance(self.rng, 208) => 0,
             _ => self.rng.u8(0..self.tasks),
         };
-        let (forks, advises) = (chance(self.rng, 32), chance(self.rng, 48));
+        if chance(self.rng, 32) && self.any(Shape::forks).is_some() {
+            return self.part_ways();
+        }
+        let advises = chance(self.rng, 48);
         let conditions = |shape: &Shape| {
             let same = matches!(shape.effect, Effect::None | Effect::Moves) && !shape.touches();
-            let kind = if forks { shape.forks() } else { !advises || shape.advice().is_some() };
-            same && !shape.fails() && !shape.frees && kind
+            same && !shape.fails() && !shape.frees && (!advises || shape.advice().is_some())
         };
         if let Some(shape) = self.any(conditions) {
             self.provide(shape, task);
