@@ -178,6 +178,7 @@ async fn gup_fast_pte_range(
 /// A leaf without a special or devmap bit counts as a compound page, whatever it is.
 async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u8, end: u8, pages: &mut Pages) -> bool {
     enter!(k);
+    let mut entries = pmd_gens(k, pmdp);
     if !pmd.access_permitted(w.write) {
         return false;
     }
@@ -201,15 +202,17 @@ async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u
         let pfn = pmd.pfn().add((va - pmdp.base()) as usize);
         taken.push(PageRef { pfn, gen_: k.page_gen(pfn) });
     }
-    if k.fixed(Fix::GupFastRecheckPte) && pmd != pmdp_get_lockless(k, pmdp).await {
-        gup_put_folio(k, folio, None, refs, w.flags).await;
-        return false;
+    if k.fixed(Fix::GupFastRecheckPte) {
+        if pmd != pmdp_get_lockless(k, pmdp).await {
+            gup_put_folio(k, folio, None, refs, w.flags).await;
+            return false;
+        }
+        entries = pmd_gens(k, pmdp);
     }
     if !pmd.write() && gup_must_unshare(k, pmd.pfn(), w.flags).await {
         gup_put_folio(k, folio, None, refs, w.flags).await;
         return false;
     }
-    let entries = pmd_gens(k, pmdp);
     for (va, &page) in (start..end).zip(taken.as_slice()) {
         record_page(k, pages, (w.mm, va), page, entries[(va - pmdp.base()) as usize], w.flags);
     }
