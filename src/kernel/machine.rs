@@ -140,6 +140,7 @@ impl Machine {
             task.drawn.set(None);
             task.redraws.set(0);
             task.depth.set(0);
+            task.stack[0].set(Func::IDLE);
         }
         for cpu in &self.cpus {
             cpu.reset();

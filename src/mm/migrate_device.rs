@@ -18,8 +18,8 @@
 //! where the page is, and whoever touches it, GUP too, has it moved back first.
 //!
 //! Kept:       collect, unmap, copy, move, finish, each for all pages of the range; what cannot move comes back.
-//! Simplified: the device's memory comes from the same allocator.
-//! Left out:   pages of files, huge pages but to split those that a leaf maps; devices that use what they were
+//! Simplified: the device's memory comes from the same allocator; its entries are flushed like any others.
+//! Left out:   holes, which the kernel fills with the device's memory; pages of files, huge pages but to split those that a leaf maps; devices that use what they were
 //!             given; a page of the swap cache has one reference too many.
 
 use super::highmem::{copy_user_highpage, kernel_read};

@@ -2,7 +2,7 @@
 //! Counters of pages and address spaces.  Linux: CONFIG_DEBUG_VM, mm/page_alloc.c bad_page(),
 //! mm/memory.c print_bad_pte(), kernel/fork.c check_mm().
 //!
-//! Promised to every owner, since ever: no BUG_ON fires; a reference count never goes below 0 and neither does a
+//! Promised to every owner, always: no BUG_ON fires; a reference count never goes below 0 and neither does a
 //! map count; a page enters the buddy allocator with neither references nor mappings; an address
 //! space ends without pages and page tables.  When everything is closed the counts are recounted: a
 //! free page has none, a page of the page cache has that one reference.

@@ -6,7 +6,7 @@
 //! it, and after each time it was cleaned to be written only after another (v2.6.19); a page that is
 //! pinned by FOLL_PIN for writing keeps its buffers, so that it has some when whoever pinned it makes it
 //! dirty (v6.4); what it writes to a block of its own by a buffer that it holds a reference of, the next
-//! who looks the block up reads there (since ever; with migration of the disk's page cache, v5.0, since v5.3).
+//! who looks the block up reads there (always; with migration of the disk's page cache, v5.0, since v5.3).
 //!
 //! Must catch: a page that gets dirty without buffers; a store to a page that writeback believes to be
 //! clean and write-protected; a block that does not hold what was written to it last.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Tasks that wait for ever.  Linux: kernel/hung_task.c.
 //!
-//! Promised to every caller, since ever: a call ends.  The step loop says when all unended calls are blocked and
+//! Promised to every caller, always: a call ends.  The step loop says when all unended calls are blocked and
 //! no kernel task can run; this names a function in which one of them waits.
 //!
 //! Must catch: a deadlock, a wake-up that never comes.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Memory that nobody gave back.  Linux: mm/kmemleak.c.
 //!
-//! Promised to the system, since ever: when all calls have ended, all processes and handles are gone and deferred
+//! Promised to the system, always: when all calls have ended, all processes and handles are gone and deferred
 //! work has run, every frame is in an allocator or the page cache, no page table is in use, and no
 //! buffer object or dma-buf has references.
 //!

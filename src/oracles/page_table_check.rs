@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Entries of page tables against the life of frames.  Linux: mm/page_table_check.c (v5.17).
 //!
-//! Promised to every owner of a frame, since ever: while a frame is free, and at the moment it is allocated or
+//! Promised to every owner of a frame, always: while a frame is free, and at the moment it is allocated or
 //! freed, no entry maps it, ordinary or special; an anonymous page is writable through one entry only.
 //! TTM's pools count as free, which the kernel's checker does not know.
 //!

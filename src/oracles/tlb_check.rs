@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Translations that outlive their frame.  Linux: the rule of include/asm-generic/tlb.h.
 //!
-//! Promised to whoever allocates a frame next, since ever: when a frame is freed, to the buddy or into a TTM
+//! Promised to whoever allocates a frame next, always: when a frame is freed, to the buddy or into a TTM
 //! pool, no CPU has a translation to it any more.  Entries are cleared first, then every CPU that may
 //! have cached them is flushed, and only then the frame goes.
 //!

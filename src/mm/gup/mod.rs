@@ -108,13 +108,13 @@ fn folio_add_pins(k: &Kernel, head: Pfn, refs: i32) -> impl Future<Output = ()> 
 
 /// Drops `refs` references that GUP took of `folio` for `page`: of that head, whatever is the page's by now.
 ///
-/// No page: it was not handed out.  Until v6.15 such a reference does not keep a block of a file on dax.
+/// No page: it was not handed out.  Before v6.15 such a reference does not keep a block of a file on dax.
 async fn gup_put_folio(k: &Kernel, folio: PageRef, page: Option<PageRef>, refs: i32, flags: Foll) {
     enter!(k);
     let head = folio.pfn;
     let sub_and_test = |refs| {
         let now = || PageRef { pfn: head, gen_: k.page_gen(head) };
-        let page = page.unwrap_or_else(|| if is_fsdax_page(head) { now() } else { folio });
+        let page = page.unwrap_or_else(|| if is_fsdax_page(head) && !k.fixed(Fix::NoDevmap) { now() } else { folio });
         sub_and_test(k, page, head, refs)
     };
     if flags.contains(Foll::PIN) {

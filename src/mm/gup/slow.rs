@@ -68,6 +68,7 @@ async fn get_one(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<(PageRef,
         };
         // What is faulted in can be gone again before it is looked up: as often as somebody unmaps it.
         faultin_page(k, vma, va, flags, unshare).await?;
+        // v5.8 says so only once the fault has copied or reused the page, VM_FAULT_WRITE.
         if flags.contains(Foll::WRITE) && !vma.flags.contains(VmFlags::WRITE) {
             flags |= Foll::COW;
         }

@@ -147,7 +147,8 @@ async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     let head = k.compound_head(page.pfn);
     mutex_lock(k, folio_lock(head)).await;
     let mut truncated = vma.ops.is_none() && k.folio_mapping(page.pfn) != vma.mapping;
-    // A broken page of another file is not the file's any more.
+    // A broken page of another file is not the file's any more.  (Linux looks at every file's: a fault that comes
+    // between the mark and the removal gets the page here.)
     let broken = || k.folio_test(page.pfn, PageFlags::HWPOISON);
     let shmem = vma.ops.is_none() && shmem_mapping(vma.mapping);
     if shmem && !truncated && k.step(obj::page(page.pfn, 1), Access::Read, broken).await {

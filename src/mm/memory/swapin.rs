@@ -72,8 +72,11 @@ pub(super) async fn do_swap_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> 
 
 /// As [`do_swap_page`], of a page that only a device reaches: it comes back.
 ///
-/// Since v6.15 the fault locks it, so that no other one's reference keeps it from moving (1afaeb8293c9
-/// mm/migrate: Trylock device page in do_swap_page()); others wait.
+/// The fault takes a reference (v6.1, 16ce101db85d) and the lock (v6.15, 1afaeb8293c9 mm/migrate: Trylock device page in
+/// do_swap_page()), so that no other fault's reference keeps it from moving.
+///
+/// Simplified: both come with the first; who finds it locked waits, which is younger; and without them, too, the
+/// entry is looked at again under its lock, which the kernel did not.
 async fn do_device_private_page(k: &Kernel, vma: &Vma, vmf: Vmf, orig: Pte) -> VmFault {
     let Some(table) = pmdp_get_lockless(k, PmdPtr::of(vmf.mm, vmf.va)).await.table_nr() else {
         return VmFault::NoPage;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The order of locks.  Linux: kernel/locking/lockdep.c, might_sleep().
 //!
-//! Promised to every caller, since ever (checked since v2.6.18): no two classes of locks are ever taken in
+//! Promised to every caller, always (checked since v2.6.18): no two classes of locks are ever taken in
 //! both orders, whether or not this run deadlocks; nobody takes a lock twice, returns to user space with
 //! one, or sleeps while he holds a spinlock or has interrupts off.  The orders seen are those of one
 //! program, so that a run does not depend on the ones before it, and those dma_resv_lockdep() primes
@@ -337,8 +337,8 @@ mod tests {
     fn what_needs_no_event_is_what_events_are_silent_about() {
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut quick, mut events, mut fired) = (0, 0, 0);
+        let (mut one, mut other) = (Lockdep::default(), Lockdep::default());
         for _ in 0..300 {
-            let (mut one, mut other) = (Lockdep::default(), Lockdep::default());
             let (mut found, mut same) = (Findings::default(), Findings::default());
             one.reset();
             other.reset();
@@ -347,7 +347,8 @@ mod tests {
                 let task = rng.u8(0..2);
                 let mine = &mut held[task as usize];
                 let event = match rng.u8(0..8) {
-                    0 => Event::Irq { off: rng.bool() },
+                    0 if rng.bool() => Event::Irq { off: rng.bool() },
+                    0 => Event::LockContended { lock: rng.u8(..), read: false },
                     1..4 if !mine.is_empty() => {
                         let lock = mine.swap_remove(rng.usize(0..mine.len()));
                         Event::LockRelease { lock, read: false }

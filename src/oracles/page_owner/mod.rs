@@ -2,9 +2,9 @@
 //! Whose data a page holds.  Linux: no checker; the promises of mmap(2), open(2) and
 //! Documentation/core-api/pin_user_pages.rst.
 //!
-//! Promised to every owner: he never reads what a former owner of the frame left (since ever).
+//! Promised to every owner: he never reads what a former owner of the frame left (always).
 //! Promised to a process, of private anonymous memory: a load returns what was stored there last
-//! (since ever), and a device that got the page by FOLL_PIN for writing writes memory the process
+//! (always), and a device that got the page by FOLL_PIN for writing writes memory the process
 //! sees as long as the pin lasts (v5.6 in principle; kept since v5.19).
 //! Promised to a child: it holds what its parent held at one moment of the fork (the comment above
 //! dup_mmap() that was proposed in June 2025; POSIX says no less).
