@@ -51,6 +51,11 @@ struct Page {
 }
 
 impl Page {
+    /// The last store of what it holds: the same in a child as long as nobody writes.
+    fn stored(&self) -> (Pfn, u16, u32) {
+        (self.pfn, self.gen_, self.step)
+    }
+
     const NEW: Page = {
         let nothing = (Pfn(0), 0);
         Page { value: 0, pfn: Pfn(0), gen_: 0, home: nothing, pinned: nothing, pins: 0, step: 0, parted: Parted::NEW }
@@ -68,6 +73,8 @@ struct Space {
     known: u64,
     /// `pins` is not 0.
     pinned: u64,
+    /// An entry maps something: what is known and not mapped is in the swap, or on its way.
+    mapped: u64,
     pages: [Page; TASK_SIZE],
     /// Something is written there.
     used: bool,
@@ -91,9 +98,9 @@ struct Got {
 
 impl Space {
     fn new() -> Space {
-        let (plain, unstable, known, pinned) = (0, 0, 0, 0);
+        let (plain, unstable, known, pinned, mapped) = (0, 0, 0, 0, 0);
         let pages = std::array::from_fn(|_| Page::NEW);
-        Space { plain, unstable, known, pinned, pages, used: false, dontfork: false, fork: Fork::NEW }
+        Space { plain, unstable, known, pinned, mapped, pages, used: false, dontfork: false, fork: Fork::NEW }
     }
 
     /// Nobody's any more: the next process must not inherit from this one, nor a run from the one before.
@@ -101,7 +108,7 @@ impl Space {
         if std::mem::take(&mut self.used) {
             self.pages.fill(Page::NEW);
         }
-        (self.plain, self.unstable, self.known, self.pinned) = (0, 0, 0, 0);
+        (self.plain, self.unstable, self.known, self.pinned, self.mapped) = (0, 0, 0, 0, 0);
         (self.dontfork, self.fork.running) = (false, false);
     }
 
@@ -119,13 +126,24 @@ pub(super) struct PageOwner {
     /// Tasks inside of a call, one bit each; of the others `running` is [`IDLE`].
     inside: u16,
     got: [Got; NR_FRAMES],
+    /// Of a frame: the generation that was mapped last, and the last store of what it held.
+    holds: [(u16, (Pfn, u16, u32)); NR_FRAMES],
 }
+
+const NOTHING: (u16, (Pfn, u16, u32)) = (u16::MAX, (Pfn(0), 0, 0));
 
 impl Default for PageOwner {
     fn default() -> PageOwner {
         let doing = std::array::from_fn(|nr| Doing::of(nr as u8));
         let spaces = std::array::from_fn(|_| Space::new());
-        PageOwner { doing, spaces, running: [IDLE; NR_TASKS], inside: 0, got: [Got::default(); NR_FRAMES] }
+        PageOwner {
+            doing,
+            spaces,
+            running: [IDLE; NR_TASKS],
+            inside: 0,
+            got: [Got::default(); NR_FRAMES],
+            holds: [NOTHING; NR_FRAMES],
+        }
     }
 }
 
@@ -133,6 +151,7 @@ impl Oracle for PageOwner {
     fn reset(&mut self) {
         self.spaces.iter_mut().for_each(Space::clear);
         self.got = [Got::default(); NR_FRAMES];
+        self.holds = [NOTHING; NR_FRAMES];
         self.running = [IDLE; NR_TASKS];
         self.inside = 0;
     }
@@ -183,8 +202,12 @@ impl Oracle for PageOwner {
                     self.map(mm, va + i, (pfn.add(i.into()), gen_), write);
                 }
             }
-            Event::Unmap { mm, va, pfn, nr, anon: true, write: true, .. } => {
-                let Space { pages, fork, used, .. } = &mut self.spaces[mm as usize];
+            Event::Unmap { mm, va, pfn, nr, anon: true, write, .. } => {
+                let Space { pages, fork, used, mapped, .. } = &mut self.spaces[mm as usize];
+                *mapped &= !(((1 << nr) - 1) << va);
+                if !write {
+                    return;
+                }
                 *used = true;
                 for (i, page) in pages[va as usize..][..nr as usize].iter_mut().enumerate() {
                     let gen_ = if page.home.0 == pfn.add(i) { page.home.1 } else { 0 };
@@ -235,8 +258,14 @@ impl PageOwner {
     }
 
     fn map(&mut self, mm: u8, va: u8, frame: (Pfn, u16), write: bool) {
-        let page = self.spaces[mm as usize].page(va);
+        let space = &mut self.spaces[mm as usize];
+        space.mapped |= 1 << va;
+        let known = space.known >> va & 1 != 0;
+        let page = space.page(va);
         page.home = frame;
+        if let Some(holds) = self.holds.get_mut(frame.0.index()).filter(|_| known) {
+            *holds = (frame.1, page.stored());
+        }
         if write {
             page.parted.map(frame);
         }
@@ -259,11 +288,15 @@ impl PageOwner {
 
     /// A write by way of a reference: promised to be seen where FOLL_PIN lasts, not promised to be
     /// seen or not seen elsewhere.
+    ///
+    /// What others have in the swap and did not yet fault back in may be in this frame, too.
     fn write(&mut self, step: u32, (pfn, gen_): (Pfn, u16), value: u8) {
+        let held = self.holds.get(pfn.index()).filter(|holds| holds.0 == gen_).map(|holds| holds.1);
         for space in self.spaces.iter_mut().filter(|s| s.known | s.pinned != 0) {
             for va in super::frames(space.known | space.pinned) {
                 let page = &mut space.pages[va.index()];
-                let shows = (page.pfn, page.gen_) == (pfn, gen_) || page.home == (pfn, gen_);
+                let swapped = space.mapped >> va.0 & 1 == 0 && held == Some(page.stored());
+                let shows = (page.pfn, page.gen_) == (pfn, gen_) || page.home == (pfn, gen_) || swapped;
                 if page.pinned == (pfn, gen_) || shows {
                     space.fork.written |= 1 << va.0;
                 }
@@ -336,8 +369,9 @@ impl PageOwner {
             // No entry to a frame was copied: one to the swap, from where the parent's frame comes back.
             page.home = if own.home == Page::NEW.home { page.home } else { own.home };
         }
-        let (known, fork) = (space.known & plain & !written, Fork::NEW);
-        self.spaces[child as usize] = Space { plain, unstable: 0, known, pinned: 0, fork, pages, used: true, ..space };
+        let (known, fork, mapped) = (space.known & plain & !written, Fork::NEW, self.spaces[child as usize].mapped);
+        self.spaces[child as usize] =
+            Space { plain, unstable: 0, known, pinned: 0, mapped, fork, pages, used: true, ..space };
     }
 }
 
