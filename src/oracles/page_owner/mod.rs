@@ -180,7 +180,7 @@ impl Oracle for PageOwner {
                 match (kind, at) {
                     (UseKind::Load, Some((mm, va))) => self.load(r, mm, va, value, found),
                     (UseKind::Store, Some((mm, va))) => self.store(r.step, mm, va, (pfn, now), owner, value),
-                    (UseKind::DmaWrite | UseKind::KernelWrite, _) => self.write(r.step, (pfn, now), value),
+                    (UseKind::DmaWrite | UseKind::KernelWrite, _) => self.write(r.step, (pfn, now), owner, value),
                     _ => {}
                 }
             }
@@ -252,6 +252,7 @@ impl PageOwner {
             space.known |= 1 << va;
             let page = space.page(va);
             (page.value, page.pfn, page.gen_, page.step) = (value, pfn, gen_, step);
+            self.holds[pfn.index()] = (gen_, page.stored());
         } else {
             space.known &= !(1 << va);
         }
@@ -289,13 +290,15 @@ impl PageOwner {
     /// A write by way of a reference: promised to be seen where FOLL_PIN lasts, not promised to be
     /// seen or not seen elsewhere.
     ///
-    /// What others have in the swap and did not yet fault back in may be in this frame, too.
-    fn write(&mut self, step: u32, (pfn, gen_): (Pfn, u16), value: u8) {
+    /// What others have in the swap and did not yet fault back in may be in this frame, too, the more so if nobody
+    /// knows what it holds.
+    fn write(&mut self, step: u32, (pfn, gen_): (Pfn, u16), owner: Owner, value: u8) {
         let held = self.holds.get(pfn.index()).filter(|holds| holds.0 == gen_).map(|holds| holds.1);
+        let may_hold = |stored| matches!(owner, Owner::Anon(_)) && held.is_none_or(|held| held == stored);
         for space in self.spaces.iter_mut().filter(|s| s.known | s.pinned != 0) {
             for va in super::frames(space.known | space.pinned) {
                 let page = &mut space.pages[va.index()];
-                let swapped = space.mapped >> va.0 & 1 == 0 && held == Some(page.stored());
+                let swapped = space.mapped >> va.0 & 1 == 0 && may_hold(page.stored());
                 let shows = (page.pfn, page.gen_) == (pfn, gen_) || page.home == (pfn, gen_) || swapped;
                 if page.pinned == (pfn, gen_) || shows {
                     space.fork.written |= 1 << va.0;
