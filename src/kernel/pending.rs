@@ -266,8 +266,8 @@ impl Machine {
         enabled
     }
 
-    /// Those of them, and tasks that wait for a lock.  Who sleeps for a word or for other CPUs contends for
-    /// nothing until it is woken.
+    /// Tasks that can take their step, and those that wait for a lock.  Who sleeps for a word or for other CPUs
+    /// contends for nothing until it is woken.
     #[inline]
     pub(super) fn contending(&self) -> u16 {
         let sets = self.sets.get();

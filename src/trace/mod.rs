@@ -94,6 +94,7 @@ pub(crate) trait Listener {
 #[derive(Default)]
 pub struct Trace {
     on: Cell<bool>,
+    /// Every event is wanted as a record, those of locks too.
     whole: Cell<bool>,
     keep: Cell<bool>,
     listener: OnceCell<Box<dyn Listener>>,

@@ -2,7 +2,7 @@
 //! Partial order sampling.
 //!
 //! Yuan, Yang, Gu: *Partial Order Aware Concurrency Sampling*, CAV 2018.  Every pending access has a
-//! random priority; the highest that can run runs; whatever conflicts with it draws again.
+//! random priority; the highest that can run runs; whatever conflicts with it draws again, unless it sleeps.
 //!
 //! That is what every fourth seed does.  The others have patience, as priorities of tasks have it
 //! (Burckhardt, Kothari, Musuvathi, Nagarakatti: *A Randomized Scheduler with Probabilistic Guarantees of
