@@ -3,7 +3,9 @@
 
 use gupfuzz::entry::{OPS, op_by_name};
 use gupfuzz::limits::{MAX_CALLS, MAX_RECORDS};
-use gupfuzz::prog::{Generator, Place, Prog, Rec, ScheduleKind, Script, TARGETS, mutate, mutate_bytes, splice, target};
+use gupfuzz::prog::{
+    Call, Generator, Place, Prog, Rec, ScheduleKind, Script, TARGETS, mutate, mutate_bytes, splice, target,
+};
 
 /// Numbers and order of arguments are ABI: a line may be added, never changed.
 const ABI: &[(u8, &str)] = &[
@@ -193,6 +195,28 @@ fn targets_name_operations_and_generate_them_all() {
         assert!((300..700).contains(&explicit), "sampling comes first: {explicit} of 2000 are explicit");
     }
     assert!(target("").is_none());
+}
+
+/// A reference too many keeps a page, and whoever loses the last one is not seen.
+#[test]
+fn who_gives_a_reference_back_in_a_race_often_has_the_only_one() {
+    let [register, unregister] = ["io_uring_register", "io_uring_unregister"].map(|name| op_by_name(name).unwrap().nr);
+    let mut generator = Generator::new(target("pin").unwrap(), 11);
+    let mut prog = Prog::default();
+    let (mut races, mut only) = (0, 0);
+    for _ in 0..100_000 {
+        generator.generate(&mut prog);
+        let races_as = |call: &Call, nr: u8, task: u8| call.concurrent && call.op == nr && call.task == task;
+        let calls: Vec<&Call> = prog.calls().collect();
+        let Some(first) = calls.iter().position(|call| call.op == register) else { continue };
+        let chain = calls.iter().enumerate().find(|(i, call)| {
+            let given_back = |after: &&Call| races_as(after, unregister, call.task) && after.args[0] == call.args[0];
+            races_as(call, register, call.task) && calls[*i..].iter().any(given_back)
+        });
+        races += usize::from(chain.is_some());
+        only += usize::from(chain.is_some_and(|(i, _)| i == first));
+    }
+    assert!(races > 100 && only * 2 > races, "{only} of {races}");
 }
 
 #[test]

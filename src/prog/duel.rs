@@ -41,6 +41,9 @@ pub(super) enum Matter {
     Flush,
     /// A page that its owner writes by one way and whoever references it by another: is it still one?
     Copy,
+    /// An address at which a parent and its child have pages, the same or two: whoever looks for all entries of
+    /// one comes by the other's.
+    Kin,
 }
 
 /// A call to be, and which task makes it.
@@ -70,6 +73,19 @@ impl<'a> Turns<'a> {
     pub(super) fn shapes(&self) -> impl Iterator<Item = &'a Shape> {
         self.all.into_iter().flatten().map(|turn| turn.shape)
     }
+
+    /// Those that need more than a task has made before in the clash: one reference too many, and who would
+    /// be the last to let go is not.
+    fn wanting(&self) -> impl Iterator<Item = &'a Shape> {
+        let all = self.all;
+        all.into_iter().enumerate().filter_map(move |(i, turn)| {
+            let Turn { shape, lane } = turn?;
+            let mut before = all[..i].iter().flatten().filter(move |turn| turn.lane == lane);
+            let kind = |slot: Option<super::shape::Slot>| slot.map(|slot| slot.kind);
+            let made = shape.needs.is_some() && before.any(|turn| kind(turn.shape.fills) == kind(shape.needs));
+            (!made).then_some(shape)
+        })
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -91,12 +107,13 @@ impl<'a> Scene<'a> {
                 self.provide_by(|shape| again.is_some_and(|again| again.op.nr == shape.op.nr), 0);
             }
             Matter::Dirt => self.clean(),
+            Matter::Kin => self.part_ways(),
             Matter::Copy => {
                 self.provide_by(Shape::takes, 0);
                 self.protect();
             }
             Matter::Flush => {
-                if chance(self.rng, 128) {
+                if chance(self.rng, 192) {
                     self.part_ways();
                 }
                 for task in 0..LANES as u8 {
@@ -105,7 +122,7 @@ impl<'a> Scene<'a> {
             }
             _ => {}
         }
-        let calm = matches!(turns.matter, Matter::Dirt | Matter::Copy | Matter::Flush);
+        let calm = matches!(turns.matter, Matter::Dirt | Matter::Copy | Matter::Flush | Matter::Kin);
         while chance(self.rng, if calm { 64 } else { 152 }) {
             if turns.matter == Matter::Object && chance(self.rng, 176) {
                 self.provide_by(errand, 0);
@@ -113,7 +130,7 @@ impl<'a> Scene<'a> {
                 self.condition();
             }
         }
-        turns.shapes().for_each(|shape| self.provide(shape, 0));
+        turns.wanting().for_each(|shape| self.provide(shape, 0));
         // References keep a page that nobody maps.
         let unmaps = match turns.matter {
             Matter::End => 144,
@@ -137,9 +154,10 @@ impl<'a> Scene<'a> {
             0..3 => Matter::End,
             3..7 => Matter::Object,
             7..9 => Matter::Pages,
-            9..13 => Matter::Dirt,
-            13..16 => Matter::Copy,
-            16..19 => Matter::Flush,
+            9..15 => Matter::Dirt,
+            15..18 => Matter::Copy,
+            18..22 => Matter::Flush,
+            22..24 => Matter::Kin,
             _ => Matter::Page,
         };
         let mut turns = Turns { matter, all: [None; MAX_CALLS], nr: 0 };
@@ -153,7 +171,9 @@ impl<'a> Scene<'a> {
                 (Matter::End, _) => self.pick_loser(&mut turns, lane),
                 (Matter::Object, _) => self.pick_errand(&mut turns, lane),
                 (_, 2) => self.pick_bystander(&mut turns, lane),
-                (Matter::Page | Matter::Pages | Matter::Flush, 0) => self.pick_remover(&mut turns, lane),
+                (Matter::Page | Matter::Pages, 0) => self.pick_remover(&mut turns, lane),
+                (Matter::Kin, _) => turns.push(self.any(|shape| shape.keeps() && shape.needs_pages()), lane),
+                (Matter::Flush, 0) => turns.push(self.any(|shape| shape.removes() && shape.needs_pages()), lane),
                 (Matter::Flush, _) => self.pick_successor(&mut turns, lane),
                 (Matter::Page | Matter::Pages, _) => self.pick_rival(&mut turns, lane),
                 (Matter::Dirt, 0) => turns.push(self.any(Shape::keeps), lane),
@@ -248,7 +268,7 @@ impl<'a> Scene<'a> {
 
     /// Whoever takes the page away for good, and puts another where it was.
     fn pick_successor(&mut self, turns: &mut Turns<'a>, lane: u8) {
-        let discards = chance(self.rng, 128);
+        let discards = chance(self.rng, 176);
         let rival =
             self.any(|shape| if discards { shape.advice().is_some() } else { shape.removes() && !shape.keeps() });
         turns.push(rival, lane);
@@ -272,12 +292,21 @@ impl<'a> Scene<'a> {
         let (some, more) = match turns.matter {
             Matter::Pages => (232, 192),
             Matter::Flush => (232, 128),
+            Matter::Dirt => (208, 24),
             _ => (144, 96),
         };
+        // Who loads shows a translation that is stale, who stores makes dirty.
+        let stores = match turns.matter {
+            Matter::Flush => Some(false),
+            Matter::Dirt => Some(true),
+            _ => None,
+        };
+        let stores = stores.filter(|_| chance(self.rng, 192));
+        let wanted = |shape: &Shape| shape.touches() && stores.is_none_or(|stores| shape.stores() == stores);
         if chance(self.rng, some) {
-            turns.push(self.any(Shape::touches), lane);
+            turns.push(self.any(wanted), lane);
             while chance(self.rng, more) {
-                turns.push(self.any(Shape::touches), lane);
+                turns.push(self.any(wanted), lane);
             }
         }
     }
@@ -287,7 +316,8 @@ impl<'a> Scene<'a> {
         let mut worlds = [self.world; LANES];
         let first = if chance(self.rng, 208) { 0 } else { self.rng.u8(0..NR_USER_TASKS as u8) };
         let mut tasks: [u8; LANES] = std::array::from_fn(|lane| (first + lane as u8) % NR_USER_TASKS as u8);
-        if let Some(child) = self.world.child.filter(|_| chance(self.rng, 112)) {
+        let kin = if turns.matter == Matter::Kin { 224 } else { 112 };
+        if let Some(child) = self.world.child.filter(|_| chance(self.rng, kin)) {
             tasks[self.rng.usize(0..LANES)] = child;
         }
         let mut beside = self.rng.u8(0..2);

@@ -26,10 +26,16 @@ impl Scene<'_> {
             self.recycle(slot.kind, task);
         }
         let fresh = fresh.and_then(|slot| Some((slot.arg, self.provide_slot(slot.kind, task, true)?)));
+        // Several of the first allocations, or whichever.
+        let mut some = if chance(self.rng, 160) { self.rng.u8(1..16) } else { 0 };
         loop {
-            let call = self.draw(shape, task);
+            let mut call = self.draw(shape, task);
+            if some != 0 {
+                call.args[0] = some.trailing_zeros() as u8;
+                some &= some - 1;
+            }
             self.push(shape, call);
-            if chance(self.rng, 128) {
+            if some == 0 && chance(self.rng, 160) {
                 break;
             }
         }

@@ -140,7 +140,7 @@ pub(super) const ALL_PROT: u8 = 3;
 const MAX_RACERS: usize = 5;
 
 /// Of 256 programs, those in which allocations fail at the beginning.
-const FAILS: u16 = 10;
+const FAILS: u16 = 20;
 
 /// Of 256 programs, those that begin with a duel.
 const DUELS: u16 = 152;

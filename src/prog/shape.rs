@@ -170,6 +170,11 @@ impl Shape {
     pub(super) fn touches(&self) -> bool {
         self.needs_pages() && self.len.is_none() && self.needs.is_none() && self.fills.is_none()
     }
+
+    /// Whether it touches a page to write to it.
+    pub(super) fn stores(&self) -> bool {
+        self.touches() && self.op.args.len() > 1
+    }
 }
 
 fn shape(op: &'static Op, weight: u8, all_names: &mut Vec<&'static ArgDesc>) -> Shape {

@@ -18,7 +18,7 @@ impl<'a> Scene<'a> {
         let splits = turns.shapes().any(Shape::splits);
         let huge = match turns.matter {
             _ if splits => 224,
-            Matter::Dirt => 112,
+            Matter::Dirt | Matter::Kin => 128,
             _ => 48,
         };
         let huge = chance(self.rng, huge);
@@ -112,14 +112,15 @@ impl<'a> Scene<'a> {
 
     /// The page is there, and nobody would miss what was written to it; perhaps it is written to again.
     pub(super) fn clean(&mut self) {
-        let all = chance(self.rng, 160);
+        // A huge page of which some is not needed is split.
+        let all = chance(self.rng, 216);
         match self.rng.u8(0..4) {
             0..2 => self.advise(0, "free", all),
             2 => self.evict(0),
             _ => self.provide_by(Shape::syncs, 0),
         }
         if chance(self.rng, 144) {
-            let stores = chance(self.rng, 144);
+            let stores = chance(self.rng, 96);
             self.sweep(0, false, stores);
         }
     }
@@ -144,7 +145,7 @@ impl<'a> Scene<'a> {
     /// A child has the page, too, until it wants another at that address.
     pub(super) fn part_ways(&mut self) {
         self.provide_by(Shape::forks, 0);
-        if let Some(child) = self.world.child.filter(|_| chance(self.rng, 64)) {
+        if let Some(child) = self.world.child.filter(|_| chance(self.rng, 96)) {
             if chance(self.rng, 160) {
                 self.advise(child, "dontneed", true);
             }
@@ -154,7 +155,7 @@ impl<'a> Scene<'a> {
 
     /// Touches the page, or every page around it that is mapped, in the order of their addresses.
     pub(super) fn sweep(&mut self, task: u8, all: bool, stores: bool) {
-        let shape = self.any(|shape| shape.touches() && (shape.op.args.len() > 1) == stores);
+        let shape = self.any(|shape| shape.touches() && shape.stores() == stores);
         let Some(shape) = shape.or_else(|| self.any(Shape::touches)) else { return };
         let Some(addr) = shape.addr else { return };
         let mut call = self.draw(shape, task);
@@ -204,12 +205,14 @@ impl<'a> Scene<'a> {
     /// Who looks, and where: the references that were taken at one end, the page at the other.
     pub(super) fn aftermath(&mut self, turns: &Turns<'a>) {
         let task = self.looker();
-        if chance(self.rng, 96) {
+        // What was lost is not to be made good.
+        if chance(self.rng, if turns.matter == Matter::Dirt { 24 } else { 96 }) {
             self.sweep(task, false, true);
         }
         let kinds = turns.shapes().filter_map(|shape| shape.fills.map(|slot| slot.kind));
         for kind in kinds.filter(|kind| !kind.is_mapped()) {
-            if chance(self.rng, 192) {
+            let given_back = self.world.filled(kind) == 0;
+            if chance(self.rng, if given_back { 16 } else { 192 }) {
                 self.provide_by(|shape| shape.refers() && shape.needs.is_some_and(|slot| slot.kind == kind), task);
             }
         }
