@@ -226,6 +226,15 @@ fn a_child_shares_the_frame_that_its_parent_has_in_the_swap_cache() {
     assert!(found.violation.is_none(), "{:?}", found.violation);
 }
 
+/// A frame of which nobody knows what it holds may hold the page that was stored to.
+#[test]
+fn what_is_in_the_swap_is_in_no_frame_that_holds_something_else() {
+    let stored = [&anon()[..], &[(0, event_of(A, true, true)), store(A, 1), (0, event_of(A, true, false))]].concat();
+    let elsewhere = touch(0, UseKind::Store, B, 2, Some(9));
+    assert_eq!(title::<PageOwner>(&[&stored[..], &[dma(B, 7), load(A, 7)]].concat()), "");
+    assert_eq!(title::<PageOwner>(&[&stored[..], &[elsewhere, dma(B, 7), load(A, 7)]].concat()), "lost-write in f");
+}
+
 #[test]
 fn a_reference_of_another_process_does_not_show_private_stores() {
     let got = |mm| (3, Event::GupPin { mm, va: 8, pfn: A, took: 3, entry: 3, kind: Pin::Get, write: false });
