@@ -212,6 +212,14 @@ fixes! {
         "16ce101db85d mm/memory.c: fix race when faulting a device private page",
         "who faults at a page of a device holds it until its driver has moved it back (CVE-2022-3523)",
         on "newest";
+    CollapseFileNotify = "collapse-file-notify", Upstream, (6, 1),
+        "f268f6cf875f mm/khugepaged: invoke MMU notifiers in shmem/file collapse paths",
+        "notifiers hear of page tables of files that khugepaged takes away",
+        on "newest";
+    CollapseFileLocks = "collapse-file-locks", Upstream, (6, 1),
+        "8d3c106e19e8 mm/khugepaged: take the right locks for page table retraction",
+        "khugepaged takes a page table of a file away under all locks by which others come to it",
+        on "newest";
     GupUnshare = "gup-unshare", Upstream, (5, 19),
         "a7f226604170 mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared anonymous page",
         "a pin for reading gets a page of its own, not one that the next write would copy",

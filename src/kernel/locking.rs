@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::pending::Wait;
 use super::step::Touch;
 use crate::limits::*;
-use crate::trace::{Event, Site, obj};
+use crate::trace::{Event, Obj, Site, obj};
 use std::future::Future;
 
 /// Who holds a lock.
@@ -212,6 +212,20 @@ fn acquire(k: &Machine, l: Lock, read: bool, nest: bool) -> impl Future<Output =
 #[track_caller]
 pub(crate) fn spin_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
     acquire(k, l, false, false)
+}
+
+/// As [`spin_lock`], of a lock that is a part of something, at which the step looks, too.
+#[track_caller]
+pub(crate) fn spin_lock_of(k: &Machine, l: Lock, of: Obj, look: impl FnOnce() + Unpin) -> impl Future<Output = ()> {
+    let site = Site::here();
+    if !k.locks[l.0 as usize].get().free_for(false) {
+        k.emit_at(site, Event::LockContended { lock: l.0, read: false });
+    }
+    let wait = Wait::Lock { lock: l.0, read: false, nest: false };
+    k.step_on([Touch::write(obj::lock(l.0)), Touch::read(of), Touch::default()], wait, move || {
+        k.take(site, l, false, false);
+        look();
+    })
 }
 
 /// Releases a spinlock.

@@ -29,6 +29,12 @@ pub(crate) fn clear_user_highpage(k: &Kernel, page: PageRef) -> impl Future<Outp
     k.step(obj::data(page.pfn), Access::Write, move || fill(k, page, 0))
 }
 
+/// Clears a page that others may use meanwhile.
+#[track_caller]
+pub(crate) fn folio_zero_range(k: &Kernel, page: PageRef) -> impl Future<Output = u8> {
+    k.step(obj::data(page.pfn), Access::Write, move || use_page(k, page, UseKind::KernelWrite, Some(0)))
+}
+
 /// Uses contents in the present step: returns them, or replaces them by `value`.
 pub(crate) fn use_page(k: &Kernel, page: PageRef, kind: UseKind, value: Option<u8>) -> u8 {
     use_page_at(k, page, kind, value, None)

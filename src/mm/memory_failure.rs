@@ -11,7 +11,8 @@
 //!                           and so does the page (MF_FAILED) clean: leaves, and is read again
 //!   of a file               broken if it was dirty           leaves the page cache, whoever holds it
 //!   of shmem                broken                           stays in the page cache, faults get SIGBUS
-//!   huge                    is split first; held by others: all stays (MF_FAILED)
+//!   huge                    is split first; held by others: all stays (MF_FAILED).  Since v5.16 of shmem, too
+//!                           (4966455d9100 mm: hwpoison: handle non-anonymous THP correctly), here on every release
 //! ```
 //!
 //! Kept:       the page is poisoned, locked, taken from all who map it, and never used for anything else:
@@ -113,7 +114,7 @@ async fn try_to_split_thp_page(k: &Kernel, page: PageRef) -> bool {
     // Ours must be the reference of the page that breaks: else it is free as soon as nobody maps it.
     let keep = if k.fixed(Fix::HwpoisonSplitCount) { page.pfn } else { head };
     let mut split = !k.page_head(head);
-    if !split && k.folio_test_anon(head) {
+    if !split && (k.folio_test_anon(head) || of_shmem(k, head)) {
         split = split_huge_page(k, PageRef { pfn: head, ..page }, keep).await.is_ok();
     }
     mutex_unlock(k, folio_lock(head));

@@ -8,7 +8,7 @@
 use super::mm_types::*;
 pub(crate) use super::pgtable_types::*;
 use crate::arch::TlbEntry;
-use crate::kernel::{Touch, Wait, enter};
+use crate::kernel::{Touch, Wait, enter, spin_lock_of};
 use crate::limits::*;
 use crate::trace::{Access, Event, Pfn, obj};
 use std::cell::Cell;
@@ -143,6 +143,17 @@ pub(crate) fn ptep_get_lockless(k: &Kernel, p: PtePtr) -> impl Future<Output = P
     k.step_on(touch, Wait::Ready, move || {
         k.emit(Event::TableUse { table: p.table, took: p.gen_, now: table_gen(k, p.table) });
         peek_pte(k, p.table, p.i)
+    })
+}
+
+/// Takes the lock of a table, which lies in the table: who has looked it up must have kept it from going.
+#[track_caller]
+pub(crate) fn pte_offset_map_lock(k: &Kernel, p: PtePtr) -> impl Future<Output = ()> {
+    spin_lock_of(k, ptl(p.table), obj::table(p.table), move || {
+        let now = table_gen(k, p.table);
+        if p.gen_ != now {
+            k.emit(Event::TableUse { table: p.table, took: p.gen_, now });
+        }
     })
 }
 
@@ -307,7 +318,7 @@ pub(crate) async fn pte_alloc_one(k: &Kernel, mm: u8, base: u8) -> Option<u8> {
     k.step(obj::pgtables(), Access::Write, take).await
 }
 
-/// Gives a page table back, empty.
+/// Gives a page table back; entries that it still has are gone (page_table_check_pte_clear_range()).
 #[track_caller]
 pub(crate) fn pte_free(k: &Kernel, nr: u8) -> impl Future<Output = ()> {
     let touch = [obj::table(nr), obj::ptes(nr), obj::pgtables()].map(Touch::write);
@@ -316,7 +327,9 @@ pub(crate) fn pte_free(k: &Kernel, nr: u8) -> impl Future<Output = ()> {
         assert!(table.live.get(), "page table {nr} is freed twice");
         table.live.set(false);
         table.gen_.set(table.gen_.get() + 1);
-        table.entries.iter().for_each(|p| p.set(Pte::NONE));
+        for (i, entry) in table.entries.iter().enumerate() {
+            trace_entry(k, table.mm.get(), table.base.get() + i as u8, entry.replace(Pte::NONE), Pte::NONE);
+        }
         k.emit(Event::Table { table: nr, mm: table.mm.get(), live: false });
     })
 }

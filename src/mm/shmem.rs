@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Files in memory: a page cache and nothing behind it.  Linux: mm/shmem.c.
+//!
+//! Simplified: huge pages come by khugepaged alone (/sys/kernel/mm/transparent_hugepage/shmem_enabled is `never`).
 
 use super::mm_types::*;
 use super::page_alloc::alloc_filled;

@@ -3,16 +3,21 @@
 //!
 //! Kept:       whoever still references a page keeps it: it is nobody's file any more.  It is unmapped,
 //!             not under writeback, without buffers and clean by then.
-//! Left out:   parts of a page, invalidate_inode_pages2().
+//!             A huge page is split if only a part of it goes; if somebody holds it, that part is cleared and stays.
+//! Left out:   parts of a small page, invalidate_inode_pages2().
 
 use super::address_space::dax_mapping;
 use super::filemap::{filemap_get_folio, folio_wait_writeback};
+use super::highmem::folio_zero_range;
+use super::huge_memory::split_huge_page;
 use super::memory::unmap_mapping_range;
 use super::mm_types::*;
 use super::page_writeback::folio_cancel_dirty;
-use super::swap::put_page;
+use super::swap::{folio_put_refs, put_page};
 use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock};
-use crate::limits::FILE_PAGES;
+use crate::limits::{FILE_PAGES, HPAGE_PMD_NR};
+use crate::trace::Pfn;
+use std::ops::Range;
 
 /// Unmaps and removes what lies behind the end of a file, which is set.
 ///
@@ -30,43 +35,69 @@ pub(crate) async fn truncate_pagecache_range(k: &Kernel, mapping: u8, start: u8,
 }
 
 async fn truncate_inode_pages_range(k: &Kernel, mapping: u8, start: u8, end: u8) {
-    for pgoff in start..end {
-        truncate_inode_page(k, mapping, pgoff).await;
+    let mut pgoff = start;
+    while pgoff < end {
+        pgoff = truncate_inode_page(k, mapping, pgoff, start..end).await;
     }
 }
 
-/// Takes a page out of the page cache whoever else holds it.
-async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8) {
+/// Takes a page out of the page cache whoever else holds it; where to go on: there again, if it was of a huge page that
+/// is split by now, or has left the file while we waited for it.
+async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8, range: Range<u8>) -> u8 {
     enter!(k);
     if dax_mapping(mapping) {
-        return dax_delete_mapping_entry(k, mapping, pgoff).await;
+        dax_delete_mapping_entry(k, mapping, pgoff).await;
+        return pgoff + 1;
     }
     let Some(page) = filemap_get_folio(k, mapping, pgoff).await else {
-        return;
+        return pgoff + 1;
     };
-    mutex_lock(k, folio_lock(page.pfn)).await;
+    let folio = PageRef { pfn: k.compound_head(page.pfn), ..page };
+    let mut next = pgoff;
+    mutex_lock(k, folio_lock(folio.pfn)).await;
     if k.folio_mapping(page.pfn) == mapping {
-        truncate_inode_folio(k, mapping, pgoff, page).await;
+        let index = k.folio_index(folio.pfn);
+        let end = index + (1 << k.folio_order(folio.pfn));
+        if range.start <= index && end <= range.end {
+            truncate_inode_folio(k, mapping, index, folio).await;
+            next = end;
+        } else if !truncate_inode_partial_folio(k, folio, index, range, page.pfn).await {
+            next = end;
+        }
     }
-    mutex_unlock(k, folio_lock(page.pfn));
+    mutex_unlock(k, folio_lock(folio.pfn));
     put_page(k, page).await;
+    next
+}
+
+/// Clears the part of a huge page that lies in `range`, and splits it; false: somebody holds it, and so it stays.  The
+/// caller's reference is that of page `keep` then.
+async fn truncate_inode_partial_folio(k: &Kernel, folio: PageRef, index: u8, range: Range<u8>, keep: Pfn) -> bool {
+    enter!(k);
+    for i in (0..HPAGE_PMD_NR).filter(|&i| range.contains(&(index + i as u8))) {
+        folio_zero_range(k, PageRef { pfn: folio.pfn.add(i), ..folio }).await;
+    }
+    split_huge_page(k, folio, keep).await.is_ok()
 }
 
 /// Takes a locked page out of the page cache, which drops its reference.
 pub(super) async fn truncate_inode_folio(k: &Kernel, mapping: u8, pgoff: u8, page: PageRef) {
+    let end = pgoff + (1 << k.folio_order(page.pfn));
     if let Some(ops) = k.a_ops(mapping) {
         folio_wait_writeback(k, page.pfn, mapping, pgoff).await;
-        unmap_mapping_range(k, mapping, pgoff, pgoff + 1, false).await;
+        unmap_mapping_range(k, mapping, pgoff, end, false).await;
         ops.invalidate_folio(k, page).await;
     } else {
-        unmap_mapping_range(k, mapping, pgoff, pgoff + 1, false).await;
+        unmap_mapping_range(k, mapping, pgoff, end, false).await;
     }
     folio_cancel_dirty(k, page.pfn).await;
     spin_lock(k, i_pages(mapping)).await;
-    k.xa_store(mapping, pgoff, None);
-    k.set_folio_mapping(page.pfn, mapping, None);
+    for (i, pgoff) in (pgoff..end).enumerate() {
+        k.xa_store(mapping, pgoff, None);
+        k.set_folio_mapping(page.pfn.add(i), mapping, None);
+    }
     spin_unlock(k, i_pages(mapping));
-    put_page(k, page).await; // the page cache's
+    folio_put_refs(k, page, (end - pgoff).into()).await; // the page cache's
 }
 
 /// A file on dax forgets that a block is in memory, whoever references it.  Linux: fs/dax.c.

@@ -3,7 +3,7 @@
 //!
 //! Kept:       a leaf of anonymous memory is one reference, and a page table is put aside for its split.
 //! Simplified: transparent_hugepage/enabled is `madvise`; a split adds its map counts in one step.
-//! Left out:   the huge zero page, huge pages of files, the queue of deferred splits.
+//! Left out:   the huge zero page, leaves of huge pages of files, the queue of deferred splits.
 
 mod advice;
 mod migration;

@@ -147,6 +147,12 @@ async fn do_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     let head = k.compound_head(page.pfn);
     mutex_lock(k, folio_lock(head)).await;
     let mut truncated = vma.ops.is_none() && k.folio_mapping(page.pfn) != vma.mapping;
+    // What is left of a huge page behind the end of its file.
+    if !truncated && k.page_head(head) && vma.ops.is_none() {
+        spin_lock(k, i_pages(vma.mapping)).await;
+        truncated = vmf.pgoff >= k.i_size_read(vma.mapping);
+        spin_unlock(k, i_pages(vma.mapping));
+    }
     // A broken page of another file is not the file's any more.  (Linux looks at every file's: a fault that comes
     // between the mark and the removal gets the page here.)
     let broken = || k.folio_test(page.pfn, PageFlags::HWPOISON);

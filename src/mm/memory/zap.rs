@@ -3,7 +3,7 @@
 
 use super::{add_mm_counter, vm_normal_page};
 use crate::fixes::Fix;
-use crate::kernel::{down_read, enter, spin_lock, spin_unlock, up_read};
+use crate::kernel::{down_read, enter, spin_unlock, up_read};
 use crate::limits::*;
 use crate::mm::huge_memory::{__split_huge_pmd, zap_huge_pmd};
 use crate::mm::mm_types::*;
@@ -59,10 +59,11 @@ pub(crate) async fn unmap_page_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma,
 async fn zap_pte_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, table: u8, range: Range<u8>, details: Zap) {
     enter!(k);
     let Range { start: mut va, end } = range;
+    let start_pte = PtePtr::of(k, table, va);
     while va < end {
         let mut force_flush = false;
         let mut delayed = [None; PTRS_PER_PTE];
-        spin_lock(k, ptl(table)).await;
+        pte_offset_map_lock(k, start_pte).await;
         while va < end {
             let p = PtePtr::of(k, table, va);
             va += 1;
@@ -175,7 +176,7 @@ pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end:
     enter!(k);
     down_read(k, i_mmap_rwsem(mapping)).await;
     let mut after = None;
-    while let Some(vma) = next_vma(k, mapping, start, end, after) {
+    while let Some(vma) = mapping_next_vma(k, mapping, start, end, after) {
         after = Some(rmap_order(k, &vma));
         let first = vma.start + start.saturating_sub(vma.pgoff);
         let last = vma.end.min(vma.start + (end - vma.pgoff.min(end)));
@@ -187,13 +188,13 @@ pub(crate) async fn unmap_mapping_range(k: &Kernel, mapping: u8, start: u8, end:
 /// Whether any area shows a page of a mapping; lockless in the kernel.
 pub(crate) async fn mapping_mapped(k: &Kernel, mapping: u8) -> bool {
     down_read(k, i_mmap_rwsem(mapping)).await;
-    let mapped = next_vma(k, mapping, 0, u8::MAX, None).is_some();
+    let mapped = mapping_next_vma(k, mapping, 0, u8::MAX, None).is_some();
     up_read(k, i_mmap_rwsem(mapping));
     mapped
 }
 
 /// The next area behind `after` that shows some of pages `start..end`.  Linux: vma_interval_tree_iter_next().
-fn next_vma(k: &Kernel, mapping: u8, start: u8, end: u8, after: Option<RmapOrder>) -> Option<Vma> {
+pub(crate) fn mapping_next_vma(k: &Kernel, mapping: u8, start: u8, end: u8, after: Option<RmapOrder>) -> Option<Vma> {
     let shows = |v: &Vma| v.mapping == mapping && v.pgoff < end && v.pgoff + (v.end - v.start) > start;
     next_in_rmap_order(k, i_mmap_rwsem(mapping), after, shows)
 }

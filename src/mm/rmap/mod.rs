@@ -213,11 +213,11 @@ pub(crate) fn rmap_end(k: &Kernel, head: Pfn, nr: u8, vma: &Vma) -> u8 {
 async fn page_vma_mapped_walk(k: &Kernel, pfn: Pfn, vma: &Vma, va: u8, sync: bool) -> Option<(PtePtr, Pte)> {
     enter!(k);
     let table = pmdp_get_lockless(k, PmdPtr::of(vma.mm, va)).await.table_nr()?;
-    if !sync && !ptep_get_lockless(k, PtePtr::of(k, table, va)).await.present() {
+    let p = PtePtr::of(k, table, va);
+    if !sync && !ptep_get_lockless(k, p).await.present() {
         return None;
     }
-    spin_lock(k, ptl(table)).await;
-    let p = PtePtr::of(k, table, va);
+    pte_offset_map_lock(k, p).await;
     let pte = ptep_get(k, p);
     if (pte.present() && !pte.special() || pte.is_device_private()) && pte.pfn() == pfn {
         return Some((p, pte));
@@ -259,6 +259,12 @@ pub(crate) async fn try_to_migrate(k: &Kernel, page: PageRef) {
 pub(crate) async fn try_to_migrate_locked(k: &Kernel, page: PageRef) {
     enter!(k);
     rmap_walk_locked(k, page, 1, Ttu::Split, anon_vma_rwsem(k.folio_anon_vma(page.pfn).0)).await;
+}
+
+/// As [`try_to_unmap`], of a page of a huge one of a file that is to be split: the caller holds i_mmap's lock.
+pub(crate) async fn try_to_unmap_locked(k: &Kernel, page: PageRef, rwsem: Lock) {
+    enter!(k);
+    rmap_walk_locked(k, page, 1, Ttu::Unmap, rwsem).await;
 }
 
 /// As [`try_to_unmap`], for a page that is broken (TTU_HWPOISON): nobody asks who has pinned it.
@@ -372,7 +378,7 @@ pub(super) async fn folio_maybe_dma_pinned(k: &Kernel, pfn: Pfn) -> bool {
 
 async fn replace_file_pte(k: &Kernel, page: PageRef, p: PtePtr, pte: Pte, what: Ttu) -> bool {
     if pte.dirty() {
-        set_page_dirty(k, page.pfn).await;
+        set_page_dirty(k, k.compound_head(page.pfn)).await;
     }
     match what {
         Ttu::Unmap | Ttu::Poison => add_mm_counter(k, k.table_mm(p.table), page.pfn, -1),

@@ -15,7 +15,9 @@
 //! Kept:       an area is looked at again under mmap_lock for writing; what cannot be had is put back.
 //!             Reference counts are looked at twice: by the scan, before anybody is told, and in c.
 //! Simplified: a call collapses what it names, be it khugepaged's scan or MADV_COLLAPSE (v6.1).
-//! Left out:   files, swapped pages, isolation from the LRU: the page's lock is enough.
+//! Left out:   swapped pages, isolation from the LRU: the page's lock is enough.
+
+mod file;
 
 use super::highmem::{clear_user_highpage, copy_user_highpage};
 use super::huge_memory::*;
@@ -47,9 +49,10 @@ impl Isolated {
     }
 }
 
-/// Collapses the pmd that holds page `addr` of the current address space.
+/// Collapses the pmd that holds page `addr` of the current address space, or the pages of the file that it shows.
 ///
 /// # Errors
+/// Of a file those of [`file::hpage_collapse_scan_file`].
 /// -EINVAL: no anonymous memory all over the pmd, no table, or no writable page; -EAGAIN: some page is
 /// locked, moves, or is referenced by more than entries; -ENOMEM.
 pub(crate) async fn collapse_huge_page(k: &Kernel, addr: u8) -> Result<(), Errno> {
@@ -57,6 +60,10 @@ pub(crate) async fn collapse_huge_page(k: &Kernel, addr: u8) -> Result<(), Errno
     let mm = k.current_mm();
     let p = PmdPtr::of(mm, addr);
     down_read(k, mmap_lock(mm)).await;
+    if let Some((mapping, index)) = file::file_area(k, p) {
+        up_read(k, mmap_lock(mm));
+        return file::hpage_collapse_scan_file(k, p, mapping, index).await;
+    }
     let ret = match (hugepage_vma_revalidate(k, p), find_pmd_or_thp_or_none(k, p).await) {
         (Ok(vma), Ok(Some(table))) => hpage_collapse_scan_pmd(k, &vma, p, table).await.map(|()| true),
         (Ok(_), Ok(None)) => Ok(false),
@@ -159,10 +166,11 @@ async fn collapse_table(k: &Kernel, vma: &Vma, p: PmdPtr, table: u8, folio: Page
     Ok(())
 }
 
-async fn pmdp_collapse_flush(k: &Kernel, p: PmdPtr) {
+async fn pmdp_collapse_flush(k: &Kernel, p: PmdPtr) -> Pte {
     enter!(k);
-    pmdp_huge_get_and_clear(k, p).await;
+    let pmd = pmdp_huge_get_and_clear(k, p).await;
     flush_tlb_range(k, p.mm, p.base(), p.base() + HPAGE_PMD_NR as u8).await;
+    pmd
 }
 
 /// Locks all pages behind a table, unless somebody has one locked, moves it or holds it by more than an entry.
