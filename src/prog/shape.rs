@@ -161,6 +161,11 @@ impl Shape {
         self.op.name.contains("huge")
     }
 
+    /// Whether it makes a huge page of small ones.
+    pub(super) fn gathers(&self) -> bool {
+        self.op.name == "collapse"
+    }
+
     /// Whether another task goes on in a copy of the address space.
     pub(super) fn forks(&self) -> bool {
         self.op.name == "fork"

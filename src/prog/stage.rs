@@ -50,6 +50,14 @@ impl<'a> Scene<'a> {
         }
         let (sweep, stores) = (chance(self.rng, 96), chance(self.rng, 208));
         self.sweep(0, sweep, stores);
+        // What is put together a second time is one already, which others have by parts.
+        if let Some(shape) = turns.shapes().find(|shape| shape.gathers())
+            && chance(self.rng, 96)
+        {
+            let call = self.draw(shape, 0);
+            self.push(shape, call);
+            self.sweep(0, false, false);
+        }
         if huge && chance(self.rng, if splits { 144 } else { 96 }) {
             self.part();
         }

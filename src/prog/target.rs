@@ -68,7 +68,7 @@ pub static TARGETS: &[Target] = &[
             ("mremap", 10),
             ("mprotect", 14),
             ("madvise", 14),
-            ("collapse", 8),
+            ("collapse", 16),
             ("move_pages", 10),
             ("split_huge_pages", 8),
             ("migrate_vma", 6),
