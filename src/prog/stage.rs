@@ -50,9 +50,10 @@ impl<'a> Scene<'a> {
         }
         let (sweep, stores) = (chance(self.rng, 96), chance(self.rng, 208));
         self.sweep(0, sweep, stores);
-        // What is put together a second time is one already, which others have by parts.
-        if let Some(shape) = turns.shapes().find(|shape| shape.gathers())
-            && chance(self.rng, 96)
+        // What is put together of a file a second time is one already, which others have by parts.
+        let file = mapping.is_some_and(|(_, kind)| kind == HandleKind::File);
+        if let Some(shape) = turns.shapes().find(|shape| file && shape.gathers())
+            && chance(self.rng, 160)
         {
             let call = self.draw(shape, 0);
             self.push(shape, call);

@@ -285,3 +285,23 @@ async fn collapse_and_free_pmd(k: &Kernel, p: PmdPtr) {
     inc_nr_ptes(k, p.mm, -1);
     pte_free(k, pmd.table_nr().expect("tables only go under mmap_lock held for writing")).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_goes_if_it_shows_the_huge_page_alone() {
+        let area = |start, end, pgoff| {
+            let (mm, flags, mapping, anon_vma, ops) = (3, VmFlags::SHARED, 0, false, None);
+            Vma { mm, start, end, flags, mapping, pgoff, anon_vma, ops }
+        };
+        let at = |vma: &Vma, index| retractable(vma, index).map(|p| (p.mm, p.base()));
+        assert_eq!(at(&area(8, 16, 0), 4), Some((3, 12)));
+        assert_eq!(at(&area(8, 12, 4), 4), Some((3, 8)));
+        assert_eq!(at(&area(8, 15, 0), 4), None, "a part of it");
+        assert_eq!(at(&area(10, 18, 0), 4), None, "across two tables");
+        assert_eq!(at(&area(9, 16, 1), 0), None, "not from the first page on");
+        assert_eq!(at(&Vma { anon_vma: true, ..area(8, 16, 0) }, 0), None, "perhaps private copies, too");
+    }
+}
