@@ -62,6 +62,7 @@ const ABI: &[(u8, &str)] = &[
     (80, "userptr_create(obj addr len driver)"),
     (81, "userptr_submit(obj value flags)"),
     (82, "userptr_put(obj)"),
+    (88, "hugetlb_mmap(addr len prot)"),
 ];
 
 #[test]

@@ -223,3 +223,12 @@ pub(super) async fn devdax_mmap(s: &System, addr: Addr, len: Len) -> Ret {
     map(s, &Vma { mm: s.current_mm(), start: addr.0, end, flags, mapping: NO_MAPPING, pgoff: 0, anon_vma: false, ops })
         .await
 }
+
+/// MAP_HUGETLB | MAP_NORESERVE of anonymous private memory: the huge pages that hold these pages.
+pub(super) async fn hugetlb_mmap(s: &System, addr: Addr, len: Len, prot: Prot) -> Ret {
+    enter!(s);
+    let (start, end) = hugetlb::huge_pages(addr.0, end_of(addr, len)?);
+    let flags = vm_prot(prot) | VmFlags::MAYWRITE | VmFlags::HUGETLB | VmFlags::DONTEXPAND;
+    let (mm, mapping) = (s.current_mm(), NO_MAPPING);
+    map(s, &Vma { mm, start, end, flags, mapping, pgoff: start, anon_vma: false, ops: None }).await
+}

@@ -116,6 +116,8 @@ syscall_table! {
     80 userptr_create(obj: NewUserptr, addr: Addr, len: Len, driver: UserptrDriver) = userptr::userptr_create;
     81 userptr_submit(obj: Userptr, value: Value, flags: GpuFlags) = userptr::userptr_submit;
     82 userptr_put(obj: Userptr) = userptr::userptr_put;
+
+    88 hugetlb_mmap(addr: Addr, len: Len, prot: Prot) = memory::hugetlb_mmap;
 }
 
 /// Index into [`OPS`] plus one, by number.

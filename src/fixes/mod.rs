@@ -192,6 +192,14 @@ fixes! {
         "d042035eaf5f mm/thp: Split huge pmds/puds if they're pinned when fork()",
         "fork splits the entry of a huge page that may be pinned, and copies what is behind it",
         on "newest";
+    HugetlbForkEarlyCow = "hugetlb-fork-early-cow", Upstream, (5, 13),
+        "4eae4efa2c29 hugetlb: do early cow when page pinned on src mm",
+        "fork gives the child a copy of a hugetlb page that may be pinned, and the parent keeps it",
+        on "newest";
+    HugetlbForkSeq = "hugetlb-fork-seq", Upstream, (5, 19),
+        "623a1ddfeb23 mm/hugetlb: take src_mm->write_protect_seq in copy_hugetlb_page_range()",
+        "GUP-fast gives back what it pinned while a fork was write-protecting hugetlb pages",
+        on "newest";
     LazyfreeCount = "lazyfree-count", Upstream, (5, 18),
         "6c8e2a256915 mm: fix race between MADV_FREE reclaim and blkdev direct IO read",
         "reclaim does not discard a page that somebody references, even if nobody needs what it holds",
@@ -355,6 +363,11 @@ fixes! {
     ForkSnapshot = "fork-snapshot", Open, (never),
         "mm/memory: ensure fork child sees coherent memory snapshot (Horn, June 2025)",
         "fork stops writes to a page before it copies it for the child",
+        on "v7.2";
+
+    HugetlbWpExclusive = "hugetlb-wp-exclusive", Open, (never),
+        "hugetlb_wp() goes by the map count: b8a2528835b3 mm/hugetlb: document why hugetlb uses folio_mapcount() for COW reuse decisions; 4bf6a4ebc592 selftests: mm: cow: flag vmsplice() hugetlb tests as XFAIL",
+        "a write fault reuses a hugetlb page that is ours alone, not one that nobody else maps",
         on "v7.2";
 
     IoUringUnpinDirty = "io-uring-unpin-dirty", Open, (never),

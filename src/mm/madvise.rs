@@ -2,6 +2,7 @@
 //! Advice.  Linux: mm/madvise.c.
 
 use super::huge_memory::*;
+use super::hugetlb::huge_page_aligned;
 use super::memory::{Zap, vm_normal_page, zap_page_range_single};
 use super::mm_types::*;
 use super::mmap::*;
@@ -19,7 +20,7 @@ use std::ops::Range;
 /// MADV_DONTNEED: the contents of pages `start..end` are not needed any more.
 ///
 /// # Errors
-/// -EINVAL: an area holds page frames (VM_PFNMAP); -ENOMEM: not all of the range is mapped.
+/// -EINVAL: an area holds page frames (VM_PFNMAP), or the range begins inside of a hugetlb page; -ENOMEM: not all of the range is mapped.
 pub(crate) async fn madvise_dontneed(k: &Kernel, start: u8, end: u8) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
@@ -39,8 +40,15 @@ pub(crate) async fn madvise_dontneed(k: &Kernel, start: u8, end: u8) -> Result<(
             ret = Err(Errno::ENOMEM);
         }
         let (from, to) = (va.max(vma.start), end.min(vma.end));
-        zap_page_range_single(k, &vma, from, to, Zap::ALL).await;
         va = to;
+        match vma.flags.contains(VmFlags::HUGETLB) {
+            true if !huge_page_aligned(from) => ret = Err(Errno::EINVAL),
+            true => zap_page_range_single(k, &vma, from, to - to % HPAGE_PMD_NR as u8, Zap::ALL).await,
+            false => zap_page_range_single(k, &vma, from, to, Zap::ALL).await,
+        }
+        if ret == Err(Errno::EINVAL) {
+            break;
+        }
     }
     up_read(k, mmap_lock(mm));
     ret
@@ -85,7 +93,7 @@ fn madvise_vma(k: &Kernel, va: u8, suits: impl Fn(&Vma) -> bool) -> Result<Vma, 
 /// MADV_PAGEOUT and MADV_COLD: pages `start..end` go, or are the next to go.
 ///
 /// # Errors
-/// -EINVAL: an area holds page frames; -ENOMEM: not all of the range is mapped.
+/// -EINVAL: an area holds page frames or hugetlb pages; -ENOMEM: not all of the range is mapped.
 pub(crate) async fn madvise_cold(k: &Kernel, start: u8, end: u8, pageout: bool) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
@@ -93,7 +101,7 @@ pub(crate) async fn madvise_cold(k: &Kernel, start: u8, end: u8, pageout: bool) 
     let mut ret = Ok(());
     let mut va = start;
     while va < end && ret.is_ok() {
-        match madvise_vma(k, va, |vma| !vma.flags.contains(VmFlags::PFNMAP)) {
+        match madvise_vma(k, va, |vma| !vma.flags.intersects(VmFlags::PFNMAP | VmFlags::HUGETLB)) {
             Ok(vma) => va = madvise_cold_or_pageout_pmd_range(k, &vma, va, end, pageout).await,
             Err(errno) => ret = Err(errno),
         }

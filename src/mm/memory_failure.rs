@@ -19,7 +19,7 @@
 //!             the one reference that is kept sees to that.
 //! Simplified: nobody is killed; a load or store fails.  All is mended in the end (unpoison_memory()), a page of a
 //!             huge one that cannot be split at once.
-//! Left out:   pages of drivers and of devices; copying from a broken page just works; before v5.16 (a76054266661
+//! Left out:   pages of drivers, of devices and of hugetlb; copying from a broken page just works; before v5.16 (a76054266661
 //!             mm: shmem: don't truncate page if memory failure happens) shmem lost its page like other files.
 
 use super::filemap;
@@ -103,7 +103,7 @@ fn of_shmem(k: &Kernel, pfn: Pfn) -> bool {
     !k.folio_test_anon(pfn) && shmem_mapping(k.folio_mapping(pfn))
 }
 
-/// The page is a small one; false: somebody else holds the huge page that it is of, or it is a driver's.
+/// The page is a small one; false: somebody else holds the huge page that it is of, or it is a driver's or hugetlb's.
 async fn try_to_split_thp_page(k: &Kernel, page: PageRef) -> bool {
     enter!(k);
     let head = k.compound_head(page.pfn);
@@ -114,7 +114,8 @@ async fn try_to_split_thp_page(k: &Kernel, page: PageRef) -> bool {
     // Ours must be the reference of the page that breaks: else it is free as soon as nobody maps it.
     let keep = if k.fixed(Fix::HwpoisonSplitCount) { page.pfn } else { head };
     let mut split = !k.page_head(head);
-    if !split && (k.folio_test_anon(head) || of_shmem(k, head)) {
+    let anon = k.folio_test_anon(head) && !k.folio_test_hugetlb(head);
+    if !split && (anon || of_shmem(k, head)) {
         split = split_huge_page(k, PageRef { pfn: head, ..page }, keep).await.is_ok();
     }
     mutex_unlock(k, folio_lock(head));

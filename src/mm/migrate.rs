@@ -64,7 +64,9 @@ async fn add_page_for_migration(k: &Kernel, va: u8) -> Result<PageRef, Errno> {
     enter!(k);
     let mm = k.current_mm();
     down_read(k, mmap_lock(mm)).await;
-    let ret = match find_vma(k, mm, va).filter(|vma| !vma.flags.intersects(VmFlags::IO | VmFlags::PFNMAP)) {
+    // vma_migratable(): hugetlb as where the architecture cannot (hugepage_migration_supported()).
+    let special = VmFlags::IO | VmFlags::PFNMAP | VmFlags::HUGETLB;
+    let ret = match find_vma(k, mm, va).filter(|vma| !vma.flags.intersects(special)) {
         Some(vma) => isolate_page(k, &vma, va).await,
         None => Err(Errno::EFAULT),
     };

@@ -70,11 +70,11 @@ impl MigrateVma {
 /// `private` one; returns how many it could.
 ///
 /// # Errors
-/// -EINVAL: no area there, or one of a driver.
+/// -EINVAL: no area there, or one of a driver or of hugetlb pages.
 pub(crate) async fn migrate_vma(k: &Kernel, start: u8, end: u8, private: bool) -> Result<u32, Errno> {
     enter!(k);
     let mm = k.current_mm();
-    let special = VmFlags::IO | VmFlags::PFNMAP | VmFlags::MIXEDMAP;
+    let special = VmFlags::IO | VmFlags::PFNMAP | VmFlags::MIXEDMAP | VmFlags::HUGETLB;
     down_read(k, mmap_lock(mm)).await;
     let vma = find_vma(k, mm, start).filter(|vma| end <= vma.end && !vma.flags.intersects(special));
     let ret = match vma {

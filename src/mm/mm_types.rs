@@ -38,6 +38,7 @@ bitflags! {
         const DONTEXPAND = 128;
         const DONTCOPY = 256;
         const HUGEPAGE = 512;
+        const HUGETLB = 1024;
     }
 }
 
@@ -143,9 +144,9 @@ impl Vma {
     pub(crate) fn anon_vma(&self, k: &Kernel) -> Option<u8> {
         self.anon_vma.then(|| k.anon_vma(self.mm))
     }
-    /// Anonymous memory.
+    /// Anonymous memory; hugetlb has operations of its own.
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.mapping == NO_MAPPING && self.ops.is_none()
+        self.mapping == NO_MAPPING && self.ops.is_none() && !self.flags.contains(VmFlags::HUGETLB)
     }
     /// Linux: include/linux/huge_mm.h, vma_is_special_huge().
     pub(crate) fn is_special_huge(&self) -> bool {

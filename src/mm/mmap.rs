@@ -6,6 +6,7 @@
 
 use super::fork::{mm_alloc, mmput};
 use super::huge_memory::vma_adjust_trans_huge;
+use super::hugetlb::hugetlb_vm_op_split;
 use super::memory::{Zap, unmap_page_range};
 use super::mm_types::*;
 use super::mmu_gather::*;
@@ -83,6 +84,9 @@ async fn split_vma(k: &Kernel, vma: &Vma, va: u8) -> Result<(), Errno> {
         return Ok(());
     }
     room_for(k, vma.mm)?;
+    if vma.flags.contains(VmFlags::HUGETLB) {
+        hugetlb_vm_op_split(va)?;
+    }
     vma_adjust_trans_huge(k, vma, va).await;
     if let Some(ops) = &vma.ops {
         ops.open(k).await;
@@ -102,7 +106,7 @@ async fn split_vma(k: &Kernel, vma: &Vma, va: u8) -> Result<(), Errno> {
 /// Cuts areas so that each lies inside or outside of `start..end`.
 ///
 /// # Errors
-/// -ENOMEM: too many areas.
+/// -ENOMEM: too many areas; -EINVAL: inside of a hugetlb page.
 pub(crate) async fn split_vmas(k: &Kernel, mm: u8, start: u8, end: u8) -> Result<(), Errno> {
     for va in [start, end] {
         if let Some(vma) = find_vma_from(k, mm, va) {

@@ -9,6 +9,7 @@ pub(crate) mod gup;
 pub(crate) mod highmem;
 pub(crate) mod hmm;
 pub(crate) mod huge_memory;
+pub(crate) mod hugetlb;
 pub(crate) mod khugepaged;
 pub(crate) mod madvise;
 pub(crate) mod memory;

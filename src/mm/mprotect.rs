@@ -2,6 +2,7 @@
 //! Changing protection.  Linux: mm/mprotect.c.
 
 use super::huge_memory::{__split_huge_pmd, change_huge_pmd};
+use super::hugetlb::hugetlb_change_protection;
 use super::memory::vma_needs_dirty_tracking;
 use super::mm_types::*;
 use super::mmap::*;
@@ -16,7 +17,7 @@ use crate::trace::Notify;
 /// Changes the protection of pages `start..end`.
 ///
 /// # Errors
-/// -ENOMEM: not all of the range is mapped, or too many areas.
+/// -ENOMEM: not all of the range is mapped, or too many areas; -EINVAL: it ends inside of a hugetlb page.
 pub(crate) async fn do_mprotect(k: &Kernel, start: u8, end: u8, prot: VmFlags) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();
@@ -47,6 +48,16 @@ async fn change_protection(k: &Kernel, vma: &Vma, flags: VmFlags) {
     enter!(k);
     let range = MmuNotifierRange::new(Notify::ProtectionVma, vma.mm, vma.start, vma.end);
     mmu_notifier_invalidate_range_start(k, &range).await;
+    if vma.flags.contains(VmFlags::HUGETLB) {
+        hugetlb_change_protection(k, vma, flags).await;
+    } else {
+        change_protection_range(k, vma, flags).await;
+    }
+    flush_tlb_range(k, vma.mm, vma.start, vma.end).await;
+    mmu_notifier_invalidate_range_end(k, &range).await;
+}
+
+async fn change_protection_range(k: &Kernel, vma: &Vma, flags: VmFlags) {
     let mut va = vma.start;
     while va < vma.end {
         let p = PmdPtr::of(vma.mm, va);
@@ -66,8 +77,6 @@ async fn change_protection(k: &Kernel, vma: &Vma, flags: VmFlags) {
             change_pte_range(k, vma, table, from, next, flags).await;
         }
     }
-    flush_tlb_range(k, vma.mm, vma.start, vma.end).await;
-    mmu_notifier_invalidate_range_end(k, &range).await;
 }
 
 async fn change_pte_range(k: &Kernel, vma: &Vma, table: u8, start: u8, end: u8, flags: VmFlags) {

@@ -4,6 +4,7 @@
 //! Simplified: always MREMAP_MAYMOVE | MREMAP_FIXED, the length stays.
 
 use super::huge_memory::{__split_huge_pmd, move_huge_pmd};
+use super::hugetlb::huge_page_aligned;
 use super::memory::pte_alloc;
 use super::mm_types::*;
 use super::mmap::*;
@@ -18,7 +19,7 @@ use crate::trace::Notify;
 /// Moves `len` pages from `addr` to `new`.
 ///
 /// # Errors
-/// -EINVAL: the ranges overlap; -EFAULT: no single area there; -ENOMEM.
+/// -EINVAL: the ranges overlap, or begin or end inside of a hugetlb page; -EFAULT: no single area there; -ENOMEM.
 pub(crate) async fn mremap_to(k: &Kernel, addr: u8, len: u8, new: u8) -> Result<(), Errno> {
     enter!(k);
     if addr < new + len && new < addr + len {
@@ -34,6 +35,9 @@ pub(crate) async fn mremap_to(k: &Kernel, addr: u8, len: u8, new: u8) -> Result<
 async fn move_vma(k: &Kernel, mm: u8, addr: u8, len: u8, new: u8) -> Result<(), Errno> {
     enter!(k);
     let vma = find_vma(k, mm, addr).filter(|vma| addr + len <= vma.end).ok_or(Errno::EFAULT)?;
+    if vma.flags.contains(VmFlags::HUGETLB) && ![addr, len, new].into_iter().all(huge_page_aligned) {
+        return Err(Errno::EINVAL); // it rounds the length up, instead
+    }
     do_munmap(k, mm, new, new + len).await?;
     if k.vmas(mm).len() + 3 > MAX_MAP_COUNT {
         return Err(Errno::ENOMEM);

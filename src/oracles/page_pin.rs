@@ -238,7 +238,7 @@ fn about(nr: u8) -> About {
     }
     let begins = |with: &[&str]| with.iter().any(|with| op.name.starts_with(with));
     About::One(match op.name {
-        "munmap" | "mmap" | "mremap" | "execve" | "ftruncate" | "fallocate" => Call::Owner,
+        "munmap" | "mmap" | "hugetlb_mmap" | "mremap" | "execve" | "ftruncate" | "fallocate" => Call::Owner,
         "memory_failure" => Call::Owner, // nobody can promise that memory does not break
         _ if begins(&["ttm_", "dma_buf_", "gpu_", "devdax_"]) => Call::Owner,
         "load" | "store" | "fork" | "mprotect" | "fsync" => Call::Process,

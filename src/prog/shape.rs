@@ -322,7 +322,7 @@ mod tests {
             assert_eq!(kinds(name), (Some(kind), None, true), "{name}");
         }
         let effects = |e| menu.shapes.iter().filter(|s| s.effect == e).map(|s| s.op.name).collect::<Vec<_>>();
-        assert_eq!(effects(Effect::Maps), ["mmap", "devdax_mmap", "ttm_bo_mmap", "dma_buf_mmap"]);
+        assert_eq!(effects(Effect::Maps), ["mmap", "devdax_mmap", "ttm_bo_mmap", "dma_buf_mmap", "hugetlb_mmap"]);
         let touches: Vec<_> = menu.shapes.iter().filter(|s| s.touches()).map(|s| s.op.name).collect();
         assert_eq!(touches, ["load", "store"]);
         for kind in [HandleKind::Bo, HandleKind::Pipe, HandleKind::DmaBuf, HandleKind::Pins, HandleKind::Buf] {

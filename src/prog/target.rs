@@ -64,6 +64,7 @@ pub static TARGETS: &[Target] = &[
         about: "anonymous, file and dax pages that are pinned while they are unmapped, shared and truncated",
         weights: &[
             ("mmap", 20),
+            ("hugetlb_mmap", 8),
             ("munmap", 20),
             ("mremap", 10),
             ("mprotect", 14),
@@ -117,6 +118,7 @@ pub static TARGETS: &[Target] = &[
         about: "anonymous pages that are pinned while they are reclaimed, migrated, collapsed, split and forked",
         weights: &[
             ("mmap", 14),
+            ("hugetlb_mmap", 8),
             ("munmap", 5),
             ("mremap", 3),
             ("mprotect", 8),

@@ -107,7 +107,7 @@ async fn follow_page_mask(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<
     }
 }
 
-/// As [`follow_page_pte`], of a page of a leaf.
+/// As [`follow_page_pte`], of a page of a leaf; to v6.5 follow_hugetlb_page() did the same for hugetlb.
 async fn follow_huge_pmd(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<Option<(PageRef, u16)>, Errno> {
     enter!(k);
     let p = PmdPtr::of(vma.mm, va);
@@ -118,7 +118,7 @@ async fn follow_huge_pmd(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<O
         return Ok(None);
     }
     let head = pmd.pfn();
-    if !vma.is_anonymous() {
+    if !vma.is_anonymous() && !vma.flags.contains(VmFlags::HUGETLB) {
         // A driver's leaf; check_vma_flags() stops all areas that have one.
         k.emit(Event::Bug { what: "vm-bug-on-page-not-head", pfn: Some(head) });
         spin_unlock(k, page_table_lock(vma.mm));

@@ -8,6 +8,7 @@ use crate::limits::*;
 use crate::mm::gup::page_maybe_dma_pinned;
 use crate::mm::highmem::copy_user_highpage;
 use crate::mm::huge_memory::copy_huge_pmd;
+use crate::mm::hugetlb::copy_hugetlb_page_range;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
 use crate::mm::mmu_notifier::*;
@@ -40,6 +41,9 @@ pub(crate) fn vma_needs_copy(src: &Vma) -> bool {
 /// -ENOMEM.
 pub(crate) async fn copy_page_range(k: &Kernel, dst: &Vma, src: &Vma) -> Result<(), Errno> {
     enter!(k);
+    if src.flags.contains(VmFlags::HUGETLB) {
+        return copy_hugetlb_page_range(k, dst, src).await;
+    }
     let is_cow = src.flags.is_cow();
     let range = MmuNotifierRange::new(Notify::ProtectionPage, src.mm, src.start, src.end);
     if is_cow {
@@ -148,7 +152,10 @@ async fn copy_pte(k: &Kernel, dst: &Vma, src: &Vma, at: (u8, u8, u8), prealloc: 
 pub(crate) async fn page_needs_cow_for_dma(k: &Kernel, src: &Vma, pfn: Pfn) -> bool {
     enter!(k);
     let shared = k.fixed(Fix::WpReuseExclusive) && !k.page_anon_exclusive(pfn);
-    let early = k.fixed(Fix::ForkEarlyCow) || k.fixed(Fix::ForkSkipPinned);
+    let early = match src.flags.contains(VmFlags::HUGETLB) {
+        true => k.fixed(Fix::HugetlbForkEarlyCow),
+        false => k.fixed(Fix::ForkEarlyCow) || k.fixed(Fix::ForkSkipPinned),
+    };
     if !early || !src.flags.is_cow() || !k.folio_test_anon(pfn) || shared {
         return false;
     }

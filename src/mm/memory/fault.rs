@@ -9,6 +9,7 @@ use crate::kernel::{enter, mutex_lock, mutex_unlock, spin_lock, spin_unlock, try
 use crate::mm::filemap::filemap_fault;
 use crate::mm::highmem::copy_user_highpage;
 use crate::mm::huge_memory::*;
+use crate::mm::hugetlb::hugetlb_fault;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::flush_tlb_range;
 use crate::mm::mmu_notifier::*;
@@ -25,6 +26,9 @@ use crate::trace::{Access, Notify, Owner, Pfn, obj};
 /// Handles a fault at `vmf.va` of an area; mmap_lock is held for reading.
 pub(crate) async fn handle_mm_fault(k: &Kernel, vma: &Vma, vmf: Vmf) -> VmFault {
     enter!(k);
+    if vma.flags.contains(VmFlags::HUGETLB) {
+        return hugetlb_fault(k, vma, vmf).await;
+    }
     let pmdp = PmdPtr::of(vmf.mm, vmf.va);
     let pmd = pmdp_get_lockless(k, pmdp).await;
     let ret = match pmd.none() {

@@ -6,6 +6,7 @@ use crate::fixes::Fix;
 use crate::kernel::{down_read, enter, spin_unlock, up_read};
 use crate::limits::*;
 use crate::mm::huge_memory::{__split_huge_pmd, zap_huge_pmd};
+use crate::mm::hugetlb::__unmap_hugepage_range;
 use crate::mm::mm_types::*;
 use crate::mm::mmu_gather::*;
 use crate::mm::mmu_notifier::*;
@@ -22,6 +23,9 @@ use std::ops::Range;
 /// Linux: unmap_page_range().  Holds mmap_lock, or the mapping's i_mmap_rwsem.
 pub(crate) async fn unmap_page_range(k: &Kernel, tlb: &mut MmuGather, vma: &Vma, start: u8, end: u8, details: Zap) {
     enter!(k);
+    if vma.flags.contains(VmFlags::HUGETLB) {
+        return __unmap_hugepage_range(k, tlb, vma, start, end).await;
+    }
     let mut va = start;
     while va < end {
         let p = PmdPtr::of(vma.mm, va);

@@ -44,6 +44,17 @@ impl Kernel {
         mapcount.set(1);
     }
 
+    /// An anonymous page that nobody else sees yet is one of hugetlb: on no list, and never written to swap.
+    pub(crate) fn init_hugetlb(&self, head: Pfn) {
+        let flags = &self.frames[head.index()].flags;
+        flags.set((flags.get() - PageFlags::SWAPBACKED - PageFlags::LRU) | PageFlags::HUGETLB);
+    }
+
+    /// folio_test_hugetlb(), for as long as the page lives.
+    pub(crate) fn folio_test_hugetlb(&self, head: Pfn) -> bool {
+        self.frames[head.index()].flags.get().contains(PageFlags::HUGETLB)
+    }
+
     /// A page that was swapped in or moved here becomes anonymous, with all its tails; the step has announced them.
     pub(crate) fn set_folio_anon(&self, head: Pfn, anon_vma: u8, index: u8) {
         for i in 0..1 << self.folio_order(head) {

@@ -7,7 +7,7 @@
 //!   mapcount, contents             lockless: the step has announced them
 //!   mapping                        written under i_pages, read under the page's lock
 //!   PageHead, order, head, anon,
-//!   device private                 stay as they are while somebody holds the page
+//!   device private, hugetlb        stay as they are while somebody holds the page
 //!   generation, owner              no part of the kernel: for oracles
 //! ```
 
@@ -50,6 +50,8 @@ bitflags! {
         const PRIVATE = 2048;
         /// is_device_private_page(): no CPU reaches it.
         const DEVICE_PRIVATE = 1 << 12;
+        /// PG_hugetlb.
+        const HUGETLB = 1 << 13;
         const HWPOISON = 1 << 15;
     }
 }

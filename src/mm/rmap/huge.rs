@@ -7,6 +7,12 @@ use super::*;
 use crate::limits::PTRS_PER_PTE;
 use std::ops::Range;
 
+/// As [`page_add_new_anon_rmap`], of a page of hugetlb.
+pub(crate) fn hugetlb_add_new_anon_rmap(k: &Kernel, head: Pfn, vma: &Vma, va: u8) {
+    page_add_new_anon_rmap(k, head, vma, va);
+    k.init_hugetlb(head);
+}
+
 /// Takes a huge page from pages `range` of one area, all of which are its own; false: the walk ends.
 pub(super) async fn unmap_folio_range(k: &Kernel, folio: PageRef, vma: &Vma, range: Range<u8>, what: Ttu) -> bool {
     let Range { start: mut va, end } = range;

@@ -12,6 +12,7 @@ mod huge;
 mod mkclean;
 
 pub(super) use anon::{folio_exclusive, folio_try_share_anon_rmap};
+pub(crate) use huge::hugetlb_add_new_anon_rmap;
 pub(crate) use mkclean::folio_mkclean;
 
 use super::gup::page_maybe_dma_pinned;

@@ -2,7 +2,7 @@
 //! What calls do to the memory they name.
 
 use crate::entry::op;
-use crate::limits::TASK_SIZE;
+use crate::limits::{HPAGE_PMD_NR, TASK_SIZE};
 
 /// `dontneed`, `dontfork` and `free` among the advice of madvise.
 const DONTNEED: u8 = 0;
@@ -14,6 +14,7 @@ const DONTFORK: u8 = 1;
 enum Effect {
     Nothing,
     Mmap,
+    HugetlbMmap,
     Madvise,
     Mremap,
     /// It discards whatever was there.
@@ -39,6 +40,7 @@ impl Doing {
             | "vmsplice" | "io_uring_register" | "userptr_create" | "fork" | "collapse" | "move_pages"
             | "split_huge_pages" | "migrate_vma" | "migrate_to_device" | "memory_failure" => (Effect::Nothing, None),
             "mmap" => (Effect::Mmap, arg("map")),
+            "hugetlb_mmap" => (Effect::HugetlbMmap, None),
             "madvise" => (Effect::Madvise, arg("advice")),
             "mremap" => (Effect::Mremap, arg("new")),
             _ => (Effect::Discards, None),
@@ -69,6 +71,11 @@ impl Doing {
         match self.effect {
             Effect::Nothing => (0, 0),
             Effect::Mmap => (range, if how == 0 { range } else { 0 }),
+            Effect::HugetlbMmap => {
+                let end = (addr as usize + len).next_multiple_of(HPAGE_PMD_NR).min(TASK_SIZE);
+                let huge = crate::arch::pages(addr as usize - addr as usize % HPAGE_PMD_NR, end);
+                (huge, huge)
+            }
             Effect::Madvise if matches!(how, DONTNEED | FREE) => (range, range & plain),
             Effect::Madvise => (0, 0),
             Effect::Mremap => {
