@@ -176,8 +176,11 @@ impl<'a> Scene<'a> {
                 (Matter::Flush, 0) => turns.push(self.any(|shape| shape.removes() && shape.needs_pages()), lane),
                 (Matter::Flush, _) => self.pick_successor(&mut turns, lane),
                 (Matter::Page | Matter::Pages, _) => self.pick_rival(&mut turns, lane),
-                (Matter::Dirt, 0) => turns.push(self.any(Shape::keeps), lane),
-                (Matter::Dirt, _) if chance(self.rng, 128) => self.pick_rival(&mut turns, lane),
+                (Matter::Dirt, 0) => {
+                    let advises = chance(self.rng, 64);
+                    turns.push(self.any(|shape| shape.keeps() && (advises || shape.advice().is_none())), lane);
+                }
+                (Matter::Dirt, _) if chance(self.rng, 96) => self.pick_rival(&mut turns, lane),
                 (Matter::Copy, 0) if chance(self.rng, 128) => self.pick_remover(&mut turns, lane),
                 (Matter::Copy, _) if chance(self.rng, 160) => turns.push(self.any(Shape::refers), lane),
                 (Matter::Dirt | Matter::Copy, _) => {}
@@ -321,6 +324,7 @@ impl<'a> Scene<'a> {
             tasks[self.rng.usize(0..LANES)] = child;
         }
         let mut beside = self.rng.u8(0..2);
+        let suspended = if chance(self.rng, 192) { 0 } else { 1 };
         for turn in turns.all.iter().flatten() {
             let lane = usize::from(turn.lane);
             // What touches another page may get the frame of this one.
@@ -329,12 +333,19 @@ impl<'a> Scene<'a> {
             let mut call = call(turn.shape, &self.pool, &worlds[lane], tasks[lane], self.rng);
             call.concurrent = true;
             self.pool.focus(focus);
+            if let Some(advice) = turn.shape.advice().filter(|_| turns.matter == Matter::Flush && chance(self.rng, 192))
+            {
+                call.args[advice] = turn.shape.op.args[advice].kind.byte_of("dontneed").unwrap_or(0);
+            }
             if let Some(addr) = turn.shape.addr.filter(|_| turns.matter == Matter::Pages && turn.shape.touches()) {
                 let page = self.pool.page() ^ beside;
                 beside ^= 1;
                 if self.world.mapped >> page & 1 != 0 {
                     call.args[addr as usize] = page;
                 }
+            }
+            if turn.lane == suspended {
+                self.window.get_or_insert(self.len());
             }
             worlds.iter_mut().for_each(|world| world.reserve(turn.shape, &call));
             worlds[lane].apply(turn.shape, &call);

@@ -12,7 +12,7 @@
 use super::deck::Deck;
 use super::draw::{Pool, call, chance};
 use super::shape::{Effect, Menu, Shape};
-use super::suspension::suspend;
+use super::suspension::{suspend, suspend_one};
 use super::world::World;
 use super::{Call, Prog, Rec, ScheduleKind, Target};
 use crate::entry::HandleKind;
@@ -63,11 +63,14 @@ pub(super) fn generate(menu: &Menu, prog: &mut Prog, rng: &mut Rng) {
         tasks: rng.u8(2..=4),
         length,
         flat: false,
+        huge: false,
+        window: None,
         prog,
         rng,
     };
     scene.play();
-    draw_schedule(prog, rng);
+    let window = scene.window;
+    draw_schedule(prog, window, rng);
 }
 
 /// Some of the operations, with weights of their own.
@@ -96,9 +99,11 @@ fn swarm(menu: &Menu, rng: &mut Rng) -> Deck {
 }
 
 /// Mostly partial order sampling.
-fn draw_schedule(prog: &mut Prog, rng: &mut Rng) {
+fn draw_schedule(prog: &mut Prog, window: Option<usize>, rng: &mut Rng) {
     let kind = rng.u8(..);
-    if kind < 64 {
+    if let Some(call) = window.filter(|_| chance(rng, WINDOWS)) {
+        suspend_one(prog, call, rng);
+    } else if kind < 64 {
         suspend(prog, rng);
     } else if kind >= 232 {
         (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Bytes, 0, 1);
@@ -129,6 +134,10 @@ pub(super) struct Scene<'a> {
     length: usize,
     /// All operations of the target weigh the same.
     pub(super) flat: bool,
+    /// The page that a duel is about may be huge.
+    pub(super) huge: bool,
+    /// The call of the last duel in the midst of which something may have to happen.
+    pub(super) window: Option<usize>,
     prog: &'a mut Prog,
     pub(super) rng: &'a mut Rng,
 }
@@ -143,7 +152,10 @@ const MAX_RACERS: usize = 5;
 const FAILS: u16 = 20;
 
 /// Of 256 programs, those that begin with a duel.
-const DUELS: u16 = 152;
+const DUELS: u16 = 176;
+
+/// Of 256 programs with a duel, those in which just one call is suspended.
+const WINDOWS: u16 = 56;
 
 /// Of 256 racing calls about a page, those for which it is touched before.
 const WARM: u16 = 72;
@@ -357,6 +369,11 @@ impl<'a> Scene<'a> {
             }
         }
         chosen
+    }
+
+    /// Calls so far.
+    pub(super) fn len(&self) -> usize {
+        self.prog.records.len()
     }
 
     pub(super) fn pick(&mut self) -> &'a Shape {

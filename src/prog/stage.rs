@@ -18,7 +18,7 @@ impl<'a> Scene<'a> {
         let splits = turns.shapes().any(Shape::splits);
         let huge = match turns.matter {
             _ if splits => 224,
-            Matter::Dirt | Matter::Kin => 128,
+            Matter::Dirt | Matter::Kin => 144,
             _ => 48,
         };
         let huge = chance(self.rng, huge);
@@ -36,6 +36,7 @@ impl<'a> Scene<'a> {
             }
         }
         // Whoever wants huge pages has to say so before the first touch.
+        self.huge = huge;
         if huge {
             self.advise(0, "hugepage", true);
         }
@@ -121,15 +122,15 @@ impl<'a> Scene<'a> {
 
     /// The page is there, and nobody would miss what was written to it; perhaps it is written to again.
     pub(super) fn clean(&mut self) {
-        // A huge page of which some is not needed is split.
+        // A huge page of which some is not needed is split; and it is nowhere else than in memory.
         let all = chance(self.rng, 216);
-        match self.rng.u8(0..4) {
+        match self.rng.u8(0..if self.huge { 3 } else { 4 }) {
             0..2 => self.advise(0, "free", all),
             2 => self.evict(0),
             _ => self.provide_by(Shape::syncs, 0),
         }
         if chance(self.rng, 144) {
-            let stores = chance(self.rng, 96);
+            let stores = chance(self.rng, if self.huge { 48 } else { 96 });
             self.sweep(0, false, stores);
         }
     }
@@ -241,8 +242,12 @@ impl<'a> Scene<'a> {
 
     /// Whether a page is dirty shows when it has to leave memory.
     fn evict(&mut self, task: u8) {
+        // A huge page that nobody needs has to be split before.
+        if self.huge && chance(self.rng, 176) {
+            self.provide_by(Shape::splits, task);
+        }
         if chance(self.rng, 96) {
-            return self.advise(task, "pageout", false);
+            return self.advise(task, "pageout", self.huge);
         }
         if let Some(shape) = self.any(Shape::reclaims) {
             let mut call = self.draw(shape, task);

@@ -15,6 +15,41 @@ pub(super) fn suspend(prog: &mut Prog, rng: &mut Rng) {
     if rng.bool() { leave(prog, rng) } else { alternate(prog, rng) }
 }
 
+/// One call is suspended somewhere until those that race with it have ended, one after the other.
+///
+/// Emmi, Qadeer, Rakamaric: *Delay-Bounded Scheduling*, POPL 2011: most bugs need one delay, at the right step.
+pub(super) fn suspend_one(prog: &mut Prog, window: usize, rng: &mut Rng) {
+    (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Explicit, 0, 1);
+    let mut calls: Vec<Call> = prog.calls().copied().collect();
+    calls.iter_mut().for_each(|call| call.steps = 0);
+    let Call { task, concurrent: true, .. } = calls[window] else {
+        prog.records = calls.into_iter().map(Rec::Call).collect();
+        return;
+    };
+    calls[window].steps = draw_steps(rng);
+    let begin = calls[..window].iter().rposition(|call| !call.concurrent).map_or(0, |i| i + 1);
+    let end = calls[window..].iter().position(|call| !call.concurrent).map_or(calls.len(), |i| window + i);
+    // What its task does before, it, all others, and what its task does then.
+    let order = |i: usize| match calls[i].task == task {
+        true if i <= window => 0,
+        true => 2,
+        false => 1,
+    };
+    let mut race: Vec<usize> = (begin..end).collect();
+    race.sort_by_key(|&i| order(i));
+    let records = (0..begin).chain(race.iter().copied()).chain(end..calls.len());
+    let mut suspended = 0_u16;
+    prog.records.clear();
+    for i in records {
+        if suspended != 0 && (i >= end || order(i) == 2) {
+            resume(&mut prog.records, &mut suspended, rng);
+        }
+        prog.records.push(Rec::Call(calls[i]));
+        suspended |= u16::from(i == window) << task;
+    }
+    resume(&mut prog.records, &mut suspended, rng);
+}
+
 /// Some calls are suspended somewhere until all the others have ended.
 fn leave(prog: &mut Prog, rng: &mut Rng) {
     (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Explicit, 0, 1);
@@ -124,6 +159,40 @@ pub(super) fn draw_steps(rng: &mut Rng) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_suspended_goes_on_when_the_others_have_ended() {
+        let mut rng = Rng::with_seed(2);
+        for _ in 0..2000 {
+            let calls: Vec<Call> = (0..rng.u8(1..=9))
+                .map(|nr| Call { op: nr, task: rng.u8(0..3), concurrent: rng.u8(..) < 200, steps: 7, args: [0; 5] })
+                .collect();
+            let window = rng.usize(0..calls.len());
+            let mut prog = Prog { records: calls.iter().copied().map(Rec::Call).collect(), ..Prog::default() };
+            suspend_one(&mut prog, window, &mut rng);
+            let of = |all: &[Call], task| all.iter().filter(|c| c.task == task).map(|c| c.op).collect::<Vec<_>>();
+            let after: Vec<Call> = prog.calls().copied().collect();
+            for task in 0..3 {
+                assert_eq!(of(&after, task), of(&calls, task), "each task's calls in their order");
+            }
+            let who = calls[window];
+            if !who.concurrent {
+                assert!(after.iter().all(|call| call.steps == 0));
+                continue;
+            }
+            let call_of = |rec: &Rec| match rec {
+                Rec::Call(call) => Some(*call),
+                _ => None,
+            };
+            let at = prog.records.iter().position(|rec| call_of(rec).is_some_and(|call| call.op == who.op)).unwrap();
+            let goes_on = |rec: &Rec| matches!(rec, Rec::Resume { task, .. } if *task == who.task);
+            let resumed = at + prog.records[at..].iter().position(goes_on).expect("it goes on");
+            let between: Vec<u8> = prog.records[at + 1..resumed].iter().filter_map(call_of).map(|c| c.op).collect();
+            let raced = |i: usize| calls[window.min(i)..=window.max(i)].iter().all(|call| call.concurrent);
+            let others = (0..calls.len()).filter(|&i| raced(i) && calls[i].task != who.task);
+            assert_eq!(between, others.map(|i| calls[i].op).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn turns_leave_out_no_call_and_nobody_suspended() {
