@@ -160,7 +160,8 @@ async fn can_reuse(k: &Kernel, head: Pfn) -> bool {
 }
 
 /// A write to a page that is mapped for reading, or a pin of it that may not share.  The page-table lock is held, and is
-/// again in the end; the page is locked, and the caller has a reference.  To v5.16 hugetlb_cow().
+/// again in the end; the page is locked and the caller has a reference, or has just mapped it and reuses it.
+/// To v5.18 hugetlb_cow().
 async fn hugetlb_wp(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdPtr) -> VmFault {
     enter!(k);
     let pmd = pmdp_get(k, p);

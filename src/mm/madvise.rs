@@ -20,7 +20,8 @@ use std::ops::Range;
 /// MADV_DONTNEED: the contents of pages `start..end` are not needed any more.
 ///
 /// # Errors
-/// -EINVAL: an area holds page frames (VM_PFNMAP), or the range begins inside of a hugetlb page; -ENOMEM: not all of the range is mapped.
+/// -EINVAL: an area holds page frames (VM_PFNMAP), or the range begins inside of a hugetlb page; -ENOMEM: not all of
+/// the range is mapped.
 pub(crate) async fn madvise_dontneed(k: &Kernel, start: u8, end: u8) -> Result<(), Errno> {
     enter!(k);
     let mm = k.current_mm();

@@ -19,8 +19,9 @@
 //!             the one reference that is kept sees to that.
 //! Simplified: nobody is killed; a load or store fails.  All is mended in the end (unpoison_memory()), a page of a
 //!             huge one that cannot be split at once.
-//! Left out:   pages of drivers, of devices and of hugetlb; copying from a broken page just works; before v5.16 (a76054266661
-//!             mm: shmem: don't truncate page if memory failure happens) shmem lost its page like other files.
+//! Left out:   pages of drivers, of devices and of hugetlb; copying from a broken page just works; before v5.16
+//!             (a76054266661 mm: shmem: don't truncate page if memory failure happens) shmem lost its page like
+//!             other files.
 
 use super::filemap;
 use super::gup::*;

@@ -136,7 +136,7 @@ pub(super) struct Scene<'a> {
     pub(super) flat: bool,
     /// The page that a duel is about may be huge.
     pub(super) huge: bool,
-    /// The call of the last duel in the midst of which something may have to happen.
+    /// The call of the duel in the midst of which something may have to happen.
     pub(super) window: Option<usize>,
     prog: &'a mut Prog,
     pub(super) rng: &'a mut Rng,

@@ -16,9 +16,13 @@
 //!
 //! Kept:       what cannot be had stays as it is, but unmapped; a hole stays a hole, or nothing is collapsed.
 //! Simplified: the order of v6.4: count, copy, replace.  Before, pages were replaced first, and copied or put back then.
-//! Simplified: tables go under the locks of v6.1 on every release.  Since v6.6 (1d65b771bc08 mm/khugepaged:
-//!             retract_page_tables() without mmap or i_mmap lock) walkers look whether the table still is the one, and
-//!             it goes by RCU.  Before v6.1, too, the pmd's lock is held for it.
+//! Simplified: pages are unmapped as to v5.17, by unmap_mapping_pages().  Since v5.18 (mm/thp: collapse_file() do
+//!             try_to_unmap(TTU_BATCH_FLUSH)) it is try_to_unmap(), and one flush before the copy: what
+//!             ttu-skip-pinned changes there does not show here.
+//! Simplified: tables go as in v6.1 on every release: under its locks, and with the entries still in them.  Since
+//!             v6.6 (1d65b771bc08 mm/khugepaged: retract_page_tables() without mmap or i_mmap lock) entries are
+//!             cleared one by one, walkers look whether the table still is the one, and it goes by RCU.  The pmd's
+//!             lock is held for it, which v6.1 to v6.5 do without.
 //! Left out:   leaves of huge pages of files: a fault maps them by ptes.  Files on a disk (CONFIG_READ_ONLY_THP_FOR_FS).
 //!             The list of tables that were busy when the page was collapsed: a call goes on with its own, as MADV_COLLAPSE
 //!             does (v6.1), and another finds them.
@@ -179,7 +183,8 @@ async fn retract_page_tables(k: &Kernel, mapping: u8, index: u8) {
         if !pmdp_get_lockless(k, p).await.is_table() || !trylock(k, mmap_lock(vma.mm)).await {
             continue;
         }
-        // A fault may have been faster than us.
+        // A fault may have been faster than us.  Linux looks again since v6.2 (023f47a8250c mm/khugepaged: fix
+        // ->anon_vma race), the model on every release.
         let same = |v: &&Vma| v.start == vma.start && !v.anon_vma;
         if k.rmap_vmas(i_mmap_rwsem(mapping), vma.mm).iter().any(|v| same(&v)) {
             collapse_and_free_pmd(k, p).await;
