@@ -2,7 +2,7 @@
 //! Duels: programs of calls that meet.
 //!
 //! What a race needs is rare for calls that are drawn one by one: the page there and in some state,
-//! two calls that meet at it, and afterwards somebody who looks from both ends.  So half of all fresh
+//! two calls that meet at it, and afterwards somebody who looks from both ends.  So two thirds of all fresh
 //! programs are made of just that, in the steps of a program that somebody would write:
 //!
 //! ```text
@@ -11,8 +11,8 @@
 //!   use the references, touch the page
 //! ```
 //!
-//! Some are not about a page but about who lets go of it last, or about something that has pages, a file
-//! or the disk or all memory, whichever pages these are.
+//! Some are not about a page but about who lets go of it last, about something that has pages, a file
+//! or the disk or all memory, whichever pages these are, or about what a parent and its child have.
 
 use super::draw::{call, chance};
 use super::generate::Scene;

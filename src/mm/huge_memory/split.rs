@@ -13,8 +13,8 @@
 //! So b takes the table's lock even to see that there is no entry (TTU_SYNC).
 //!
 //! Kept:       references are looked at, pages unmapped, references frozen, and all is mapped again.
-//! Simplified: freeze, split and unfreeze are one step: nobody gets a page without references; page by page.
 //! Kept:       pages of a file are unmapped, and stay so; those behind its end are its no more.
+//! Simplified: freeze, split and unfreeze are one step: nobody gets a page without references; page by page.
 //! Left out:   pages of the swap cache; the locks of the pages that come into being: who faults
 //!             at one of them tries until it is back.
 
