@@ -16,7 +16,7 @@
 
 use super::draw::{call, chance};
 use super::generate::Scene;
-use super::shape::{Effect, Shape};
+use super::shape::{Effect, Shape, Slot};
 use crate::limits::NR_USER_TASKS;
 
 /// Calls of a clash.
@@ -81,7 +81,7 @@ impl<'a> Turns<'a> {
         all.into_iter().enumerate().filter_map(move |(i, turn)| {
             let Turn { shape, lane } = turn?;
             let mut before = all[..i].iter().flatten().filter(move |turn| turn.lane == lane);
-            let kind = |slot: Option<super::shape::Slot>| slot.map(|slot| slot.kind);
+            let kind = |slot: Option<Slot>| slot.map(|slot| slot.kind);
             let made = shape.needs.is_some() && before.any(|turn| kind(turn.shape.fills) == kind(shape.needs));
             (!made).then_some(shape)
         })
