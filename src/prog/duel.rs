@@ -108,6 +108,13 @@ impl<'a> Scene<'a> {
             }
             Matter::Dirt => self.clean(),
             Matter::Kin => self.part_ways(),
+            // What is pinned is copied for the child while others go on writing.
+            Matter::Pages if turns.shapes().any(Shape::forks) => {
+                self.sweep(0, true, true);
+                if chance(self.rng, 192) {
+                    self.provide_by(Shape::takes, 0);
+                }
+            }
             Matter::Copy => {
                 self.provide_by(Shape::takes, 0);
                 self.protect();
@@ -171,6 +178,7 @@ impl<'a> Scene<'a> {
                 (Matter::End, _) => self.pick_loser(&mut turns, lane),
                 (Matter::Object, _) => self.pick_errand(&mut turns, lane),
                 (_, 2) => self.pick_bystander(&mut turns, lane),
+                (Matter::Pages, 0) if chance(self.rng, 80) => turns.push(self.any(Shape::forks), lane),
                 (Matter::Page | Matter::Pages, 0) => self.pick_remover(&mut turns, lane),
                 (Matter::Kin, _) => turns.push(self.any(|shape| shape.keeps() && shape.needs_pages()), lane),
                 (Matter::Flush, 0) => turns.push(self.any(|shape| shape.removes() && shape.needs_pages()), lane),

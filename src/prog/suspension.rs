@@ -22,7 +22,7 @@ pub(super) fn suspend_one(prog: &mut Prog, window: usize, rng: &mut Rng) {
     (prog.schedule, prog.seed, prog.burst) = (ScheduleKind::Explicit, 0, 1);
     let mut calls: Vec<Call> = prog.calls().copied().collect();
     calls.iter_mut().for_each(|call| call.steps = 0);
-    let Call { task, concurrent: true, .. } = calls[window] else {
+    let Some(&Call { task, concurrent: true, .. }) = calls.get(window) else {
         prog.records = calls.into_iter().map(Rec::Call).collect();
         return;
     };
