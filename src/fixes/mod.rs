@@ -192,9 +192,13 @@ fixes! {
         "d042035eaf5f mm/thp: Split huge pmds/puds if they're pinned when fork()",
         "fork splits the entry of a huge page that may be pinned, and copies what is behind it",
         on "newest";
-    HugetlbForkEarlyCow = "hugetlb-fork-early-cow", Upstream, (5, 13),
+    HugetlbForkEarlyCow = "hugetlb-fork-early-cow", Upstream, (5, 12),
         "4eae4efa2c29 hugetlb: do early cow when page pinned on src mm",
         "fork gives the child a copy of a hugetlb page that may be pinned, and the parent keeps it",
+        on "newest";
+    HugetlbForkWrprotect = "hugetlb-fork-wrprotect", Upstream, (5, 13),
+        "84894e1c42e9 mm/hugetlb: fix cow where page writtable in child",
+        "fork write-protects what the child gets of hugetlb, not the parent's leaf alone",
         on "newest";
     HugetlbForkSeq = "hugetlb-fork-seq", Upstream, (5, 19),
         "623a1ddfeb23 mm/hugetlb: take src_mm->write_protect_seq in copy_hugetlb_page_range()",

@@ -13,6 +13,8 @@ pub const RELEASES: &[Release] =
 const BROKEN_SINCE: &[(Fix, Release)] = &[
     // af28a988b313 mm/huge_memory: Convert __split_huge_pmd() to take a folio
     (Fix::SplitPmdMigration, Release(5, 18)),
+    // 4eae4efa2c29 hugetlb: do early cow when page pinned on src mm
+    (Fix::HugetlbForkWrprotect, Release(5, 12)),
     // 379989e7cbdc drm/ttm/pool: Fix ttm_pool_alloc error path
     (Fix::TtmPoolErrorFree, Release(6, 4)),
 ];

@@ -9,8 +9,8 @@
 //!                                         3. the disk writes what is pinned: for nobody
 //! ```
 //!
-//! So who may be pinned is copied for the child at once, since v5.13; since v5.19 a GUP-fast between 1's question and
-//! its answer gives back what it pinned.
+//! So who may be pinned is copied for the child at once, since v5.12, where the child's leaf of what is shared stayed
+//! writable (84894e1c42e9, v5.13); since v5.19 a GUP-fast between 1's question and its answer gives back what it pinned.
 //!
 //! Kept:       an area is made of whole pmds, and one leaf maps a page; it has no table put aside, is on no list and
 //!             counts in no rss.  A write goes on using a page that nobody else maps, however often it is referenced.
@@ -249,7 +249,8 @@ async fn copy_hugetlb_page(k: &Kernel, dst: &Vma, src: &Vma, p: PmdPtr) -> Resul
             pmdp_modify(k, p, |pmd| pmd.mkwrite(false)).await;
         }
         if shared {
-            move_pmd_at(k, dst_p, pmdp_get(k, p), pmd_gens(k, p)).await;
+            let to = if k.fixed(Fix::HugetlbForkWrprotect) { pmdp_get(k, p) } else { pmd };
+            move_pmd_at(k, dst_p, to, pmd_gens(k, p)).await;
         } else if k.fixed(Fix::ForkSnapshot) && pmd.write() {
             flush_tlb_range(k, src.mm, p.base(), p.base() + NR).await;
         }
