@@ -149,7 +149,7 @@ async fn hugetlb_no_page(k: &Kernel, vma: &Vma, vmf: Vmf, p: PmdPtr) -> VmFault 
 async fn can_reuse(k: &Kernel, head: Pfn) -> bool {
     let exclusive_era = k.fixed(Fix::WpReuseExclusive);
     let exclusive = exclusive_era && k.page_anon_exclusive(head);
-    let reuse = match k.fixed(Fix::HugetlbWpExclusive) {
+    let reuse = match exclusive_era && k.fixed(Fix::HugetlbWpExclusive) {
         true => exclusive || k.step(obj::page(head, 1), Access::Read, || k.page_count(head)).await <= 2,
         false => folio_mapcount(k, head).await == 1,
     };

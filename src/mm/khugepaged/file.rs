@@ -72,7 +72,7 @@ pub(super) async fn hpage_collapse_scan_file(k: &Kernel, p: PmdPtr, mapping: u8,
     down_write(k, mmap_lock(p.mm)).await;
     let ret = collapse_pte_mapped_thp(k, p, mapping, index).await;
     up_write(k, mmap_lock(p.mm));
-    if huge { ret } else { Ok(()) }
+    ret
 }
 
 /// Whether a page is referenced by entries and `refs` others alone.
@@ -212,7 +212,7 @@ fn retractable(vma: &Vma, index: u8) -> Option<PmdPtr> {
 /// ```
 ///
 /// # Errors
-/// -EINVAL: no such huge page, no table, or one that shows something else, too.
+/// -EINVAL: no such huge page, or a table that shows something else, too.
 async fn collapse_pte_mapped_thp(k: &Kernel, p: PmdPtr, mapping: u8, index: u8) -> Result<(), Errno> {
     enter!(k);
     if file_area(k, p) != Some((mapping, index)) {
@@ -227,7 +227,8 @@ async fn collapse_pte_mapped_thp(k: &Kernel, p: PmdPtr, mapping: u8, index: u8) 
     let head = k.compound_head(folio.pfn);
     mutex_lock(k, folio_lock(head)).await;
     let huge = k.page_head(folio.pfn) && k.folio_mapping(folio.pfn) == mapping;
-    let mut ret = Err(Errno::EINVAL);
+    // Without a table there is nothing to do: a fault brings the page (SCAN_PMD_NONE).
+    let mut ret = if huge { Ok(()) } else { Err(Errno::EINVAL) };
     if let Some(table) = pmdp_get_lockless(k, p).await.table_nr().filter(|_| huge) {
         if locks {
             down_write(k, i_mmap_rwsem(mapping)).await;
