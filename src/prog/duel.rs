@@ -178,7 +178,10 @@ impl<'a> Scene<'a> {
                 (Matter::End, _) => self.pick_loser(&mut turns, lane),
                 (Matter::Object, _) => self.pick_errand(&mut turns, lane),
                 (_, 2) => self.pick_bystander(&mut turns, lane),
-                (Matter::Pages, 0) if chance(self.rng, 80) => turns.push(self.any(Shape::forks), lane),
+                (Matter::Pages, 0) if chance(self.rng, 80) => {
+                    let forks = self.any(Shape::forks);
+                    turns.push(forks.or_else(|| self.any(Shape::removes)), lane);
+                }
                 (Matter::Page | Matter::Pages, 0) => self.pick_remover(&mut turns, lane),
                 (Matter::Kin, _) => turns.push(self.any(|shape| shape.keeps() && shape.needs_pages()), lane),
                 (Matter::Flush, 0) => turns.push(self.any(|shape| shape.removes() && shape.needs_pages()), lane),
