@@ -282,7 +282,7 @@ async fn wp_can_reuse_anon_folio(k: &Kernel, p: PtePtr, orig: Pte, pfn: Pfn) -> 
     let exclusive_era = k.fixed(Fix::WpReuseExclusive);
     let head = k.compound_head(pfn);
     let count = || k.step(obj::page(head, 1), Access::Read, || k.page_count(head));
-    // What else may be counted: before v5.18 not even the swap cache.
+    // What else may be counted: before v5.18 (53a05ad9f21d) not even the swap cache.
     let others = || i32::from(exclusive_era && k.folio_test(head, PageFlags::SWAPCACHE));
     let few = || k.step(obj::page(head, 1), Access::Read, || k.page_count(head) <= 1 + others());
     if refcount_era && !few().await {
