@@ -199,13 +199,30 @@ impl Machine {
 #[track_caller]
 #[inline]
 fn acquire(k: &Machine, l: Lock, read: bool, nest: bool) -> impl Future<Output = ()> {
+    acquire_of(k, l, read, nest, Touch::default(), || ())
+}
+
+/// The same of a lock that is a part of something, at which the step looks, too.
+#[track_caller]
+#[inline]
+fn acquire_of(
+    k: &Machine,
+    l: Lock,
+    read: bool,
+    nest: bool,
+    of: Touch,
+    look: impl FnOnce() + Unpin,
+) -> impl Future<Output = ()> {
     let site = Site::here();
     if !nest && !k.locks[l.0 as usize].get().free_for(read) {
         k.emit_at(site, Event::LockContended { lock: l.0, read });
     }
     let touch = if read { Touch::read(obj::lock(l.0)) } else { Touch::write(obj::lock(l.0)) };
     let wait = Wait::Lock { lock: l.0, read, nest };
-    k.step_on([touch, Touch::default(), Touch::default()], wait, move || k.take(site, l, read, nest))
+    k.step_on([touch, of, Touch::default()], wait, move || {
+        k.take(site, l, read, nest);
+        look();
+    })
 }
 
 /// Takes a spinlock.
@@ -217,15 +234,7 @@ pub(crate) fn spin_lock(k: &Machine, l: Lock) -> impl Future<Output = ()> {
 /// As [`spin_lock`], of a lock that is a part of something, at which the step looks, too.
 #[track_caller]
 pub(crate) fn spin_lock_of(k: &Machine, l: Lock, of: Obj, look: impl FnOnce() + Unpin) -> impl Future<Output = ()> {
-    let site = Site::here();
-    if !k.locks[l.0 as usize].get().free_for(false) {
-        k.emit_at(site, Event::LockContended { lock: l.0, read: false });
-    }
-    let wait = Wait::Lock { lock: l.0, read: false, nest: false };
-    k.step_on([Touch::write(obj::lock(l.0)), Touch::read(of), Touch::default()], wait, move || {
-        k.take(site, l, false, false);
-        look();
-    })
+    acquire_of(k, l, false, false, Touch::read(of), look)
 }
 
 /// Releases a spinlock.

@@ -17,8 +17,8 @@
 //! What a file system writes to a block of its own is for fs_dirty.
 //! Must leave alone: whatever the process discards or replaces itself by munmap, mmap over it,
 //! mremap, madvise and exit, from the begin to the end of that call; DMA by FOLL_GET into a page that
-//! was replaced meanwhile, or that a child has in the swap and shares; file, device and buffer-object memory, whose owner is somebody else;
-//! writes through a mapping that is not plain anonymous memory.
+//! was replaced meanwhile, or that a child has in the swap and shares; file, device and buffer-object memory, whose
+//! owner is somebody else; writes through a mapping that is not plain anonymous memory.
 
 mod calls;
 mod effect;
