@@ -83,6 +83,11 @@ impl Gpu {
         }
     }
 
+    /// Objects that have a handle, at the end of a run.
+    pub(crate) fn peek_handles(&self) -> impl Iterator<Item = u8> {
+        (0..NR_HANDLES as u8).filter(|&nr| self.slots[nr as usize].handle.get())
+    }
+
     fn slot(&self, k: &Kernel, nr: u8) -> &Slot {
         k.assert_announced(obj::kref(Kref::Userptr, nr), Access::Write);
         &self.slots[nr as usize]

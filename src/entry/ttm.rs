@@ -6,7 +6,7 @@ use super::memory::{end_of, map};
 use super::{Ret, System};
 use crate::kernel::*;
 use crate::mm::*;
-use crate::ttm::drm_gem::{drm_gem_handle_delete, drm_gem_object_lookup};
+use crate::ttm::drm_gem::{drm_gem_handle_delete, drm_gem_object_lookup, peek_handles};
 use crate::ttm::sched_main::{Job, JobKind, submit_job};
 use crate::ttm::ttm_bo::*;
 use crate::ttm::ttm_bo_api::*;
@@ -147,7 +147,7 @@ pub(super) async fn gpu_submit(s: &System, bo: Bo, value: Value, flags: GpuFlags
 }
 
 pub(super) async fn close_all(s: &System) {
-    for bo in 0..crate::limits::NR_HANDLES as u8 {
+    for bo in peek_handles(&s.ttm) {
         if drm_gem_handle_delete(s, &s.ttm, bo).await.is_ok() {
             put(s, bo).await;
         }

@@ -6,7 +6,6 @@ use super::memory::end_of;
 use super::{Ret, System};
 use crate::drivers::{self, execbuf, handle_delete, userptr_ioctl};
 use crate::kernel::enter;
-use crate::limits::NR_HANDLES;
 
 pub(super) async fn userptr_create(s: &System, obj: NewUserptr, addr: Addr, len: Len, driver: UserptrDriver) -> Ret {
     enter!(s);
@@ -32,8 +31,8 @@ pub(super) async fn userptr_put(s: &System, obj: Userptr) -> Ret {
 
 pub(super) async fn close_all(s: &System) {
     enter!(s);
-    for obj in 0..NR_HANDLES as u8 {
-        // -EBADF: none there.
-        _ = handle_delete(s, &s.gpu, obj).await;
+    for obj in s.gpu.peek_handles() {
+        let closed = handle_delete(s, &s.gpu, obj).await;
+        assert!(closed.is_ok(), "nobody else closes handles any more");
     }
 }

@@ -40,7 +40,9 @@ impl Exec<'_, '_> {
         self.ears.borrow_mut().oracles.stats.stop();
         self.notes = false;
         for t in 0..NR_USER_TASKS as TaskId {
-            self.last(t, Last::Exit);
+            if self.users[t as usize].has_called() || !self.sys.leave_mm_unseen(t) {
+                self.last(t, Last::Exit);
+            }
         }
         self.last(0, Last::CloseAll);
         if self.over.is_none() && self.observe != Observe::Bare {

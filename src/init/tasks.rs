@@ -58,6 +58,11 @@ impl<'p> User<'p> {
         self.limit = records.end;
     }
 
+    /// It was there when calls were made.
+    pub(super) fn has_called(&self) -> bool {
+        self.limit > 0
+    }
+
     /// The call that task `t` makes next.
     pub(super) fn take(&mut self, t: TaskId, records: &'p [Rec]) -> Now<'p> {
         while self.next < self.limit {

@@ -66,3 +66,20 @@ fn work_of_kernel_tasks_that_never_ends_is_a_deadlock() {
     assert_eq!(violation.title(), "deadlock in synchronize_rcu");
     assert_eq!(violation.message, "nobody can run: task 11 in synchronize_rcu wait for ever");
 }
+
+/// What every program pays for must not grow with what the machine could have: handles, tasks, entries, pages of files.
+#[test]
+fn what_is_not_there_takes_no_steps_at_the_end() {
+    let end_of = |program: &str| {
+        let script = Script::parse(program).expect("a program");
+        let outcome = start_kernel(Spec::default().fixes).run(&script.prog, 0, Observe::Oracles);
+        assert!(outcome.violation().is_none());
+        outcome.steps - outcome.own_steps
+    };
+    // Task 0 leaves, the last one takes the address space down, and rcu waits.
+    let empty = end_of("0: load(addr=va0)\n");
+    assert!(empty <= 14, "{empty}");
+    let one_page = "0: mmap(addr=va8, len=1, prot=r|w, map=shared, file=f4)\n0: store(addr=va8, value=1)\n";
+    let [mapped, synced] = [end_of(one_page), end_of(&format!("{one_page}0: fsync(file=f4)\n"))];
+    assert!(synced < mapped && mapped <= 80, "{mapped} {synced}");
+}

@@ -13,12 +13,25 @@ use super::swap::put_page;
 use crate::kernel::*;
 use crate::limits::FILE_PAGES;
 use crate::trace::{Access, Owner, Pfn, obj};
+use std::ops::Range;
 
 /// The page of a file, with a reference, if it is in memory.
 pub(crate) async fn filemap_get_folio(k: &Kernel, mapping: u8, index: u8) -> Option<PageRef> {
     spin_lock(k, i_pages(mapping)).await;
     let found = k.xa_load(mapping, index);
     if let Some(page) = found {
+        get_page(k, page.pfn).await;
+    }
+    spin_unlock(k, i_pages(mapping));
+    found
+}
+
+/// The next page of a file that is in memory, of those in `range`, with a reference.  Linux: find_get_entries(), whose
+/// walk passes what is not there.
+pub(super) async fn find_get_entry(k: &Kernel, mapping: u8, mut range: Range<u8>) -> Option<(u8, PageRef)> {
+    spin_lock(k, i_pages(mapping)).await;
+    let found = range.find_map(|index| Some((index, k.xa_load(mapping, index)?)));
+    if let Some((_, page)) = found {
         get_page(k, page.pfn).await;
     }
     spin_unlock(k, i_pages(mapping));

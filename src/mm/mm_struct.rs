@@ -118,6 +118,18 @@ impl Kernel {
         users.get() == 0
     }
 
+    /// A task that has made no call leaves an address space at the end of a run, unless it is the last: no CPU
+    /// has seen it there, so this is no step.  False: it is the last.
+    pub(crate) fn leave_mm_unseen(&self, task: TaskId) -> bool {
+        let users = &self.mm(self.task_mm(task)).users;
+        let others = users.get() > 1;
+        if others {
+            users.set(users.get() - 1);
+            self.task_mm[task as usize].set(u8::MAX);
+        }
+        others
+    }
+
     /// An address space without users ends.
     pub(super) fn free_mm(&self, mm: u8) {
         self.assert_announced(obj::mm_users(mm), Access::Write);

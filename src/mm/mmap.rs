@@ -172,7 +172,8 @@ async fn free_pgtables(k: &Kernel, tlb: &mut MmuGather, start: u8, end: u8) {
     let needed = needed_tables(k, mm);
     for i in start / PTRS_PER_PTE as u8..end.div_ceil(PTRS_PER_PTE as u8) {
         let p = PmdPtr { mm, i };
-        if needed >> i & 1 != 0 || !pmdp_get_lockless(k, p).await.is_table() {
+        // No area needs the entry, and mmap_lock is held for writing: it is nobody else's to change, so no step.
+        if needed >> i & 1 != 0 || !peek_pmd(k, p).is_table() {
             continue;
         }
         spin_lock(k, page_table_lock(mm)).await;

@@ -7,7 +7,7 @@
 //! Left out:   parts of a small page, invalidate_inode_pages2().
 
 use super::address_space::dax_mapping;
-use super::filemap::{filemap_get_folio, folio_wait_writeback};
+use super::filemap::{find_get_entry, folio_wait_writeback};
 use super::highmem::folio_zero_range;
 use super::huge_memory::split_huge_page;
 use super::memory::unmap_mapping_range;
@@ -35,23 +35,21 @@ pub(crate) async fn truncate_pagecache_range(k: &Kernel, mapping: u8, start: u8,
 }
 
 async fn truncate_inode_pages_range(k: &Kernel, mapping: u8, start: u8, end: u8) {
+    if dax_mapping(mapping) {
+        return dax_delete_mapping_entries(k, mapping, start..end).await;
+    }
     let mut pgoff = start;
-    while pgoff < end {
-        pgoff = truncate_inode_page(k, mapping, pgoff, start..end).await;
+    while pgoff < end
+        && let Some((index, page)) = find_get_entry(k, mapping, pgoff..end).await
+    {
+        pgoff = truncate_inode_page(k, mapping, index, page, start..end).await;
     }
 }
 
 /// Takes a page out of the page cache whoever else holds it; where to go on: there again, if it was of a huge page that
 /// is split by now, or has left the file while we waited for it.
-async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8, range: Range<u8>) -> u8 {
+async fn truncate_inode_page(k: &Kernel, mapping: u8, pgoff: u8, page: PageRef, range: Range<u8>) -> u8 {
     enter!(k);
-    if dax_mapping(mapping) {
-        dax_delete_mapping_entry(k, mapping, pgoff).await;
-        return pgoff + 1;
-    }
-    let Some(page) = filemap_get_folio(k, mapping, pgoff).await else {
-        return pgoff + 1;
-    };
     let folio = PageRef { pfn: k.compound_head(page.pfn), ..page };
     let mut next = pgoff;
     mutex_lock(k, folio_lock(folio.pfn)).await;
@@ -100,13 +98,19 @@ pub(super) async fn truncate_inode_folio(k: &Kernel, mapping: u8, pgoff: u8, pag
     folio_put_refs(k, page, (end - pgoff).into()).await; // the page cache's
 }
 
-/// A file on dax forgets that a block is in memory, whoever references it.  Linux: fs/dax.c.
-async fn dax_delete_mapping_entry(k: &Kernel, mapping: u8, pgoff: u8) {
+/// A file on dax forgets which blocks are in memory, whoever references them.  Linux: fs/dax.c, dax_delete_mapping_entry()
+/// of one after the other.
+async fn dax_delete_mapping_entries(k: &Kernel, mapping: u8, range: Range<u8>) {
     enter!(k);
-    spin_lock(k, i_pages(mapping)).await;
-    if let Some(page) = k.xa_load(mapping, pgoff) {
-        k.xa_store(mapping, pgoff, None);
-        k.set_folio_mapping(page.pfn, mapping, None);
+    let mut pgoff = range.start;
+    while pgoff < range.end {
+        spin_lock(k, i_pages(mapping)).await;
+        let found = (pgoff..range.end).find_map(|index| Some((index, k.xa_load(mapping, index)?)));
+        if let Some((index, page)) = found {
+            k.xa_store(mapping, index, None);
+            k.set_folio_mapping(page.pfn, mapping, None);
+        }
+        spin_unlock(k, i_pages(mapping));
+        pgoff = found.map_or(range.end, |(index, _)| index + 1);
     }
-    spin_unlock(k, i_pages(mapping));
 }

@@ -3,6 +3,7 @@
 
 use super::ttm_device::TtmDevice;
 use crate::kernel::Errno;
+use crate::limits::NR_HANDLES;
 use crate::mm::Kernel;
 use crate::trace::{Access, Kref, obj};
 use std::future::Future;
@@ -26,6 +27,11 @@ pub(crate) async fn drm_gem_object_lookup(k: &Kernel, bdev: &TtmDevice, bo: u8) 
     };
     let there = k.step(obj::kref(Kref::Bo, bo), Access::Write, lookup).await;
     if there { Ok(bo) } else { Err(Errno::EBADF) }
+}
+
+/// Those that have a handle, at the end of a run.
+pub(crate) fn peek_handles(bdev: &TtmDevice) -> impl Iterator<Item = u8> {
+    (0..NR_HANDLES as u8).filter(|&bo| bdev.bo(bo).peek_handle())
 }
 
 /// Closes a handle; its reference becomes the caller's.

@@ -130,6 +130,10 @@ impl TtmBo {
         self.desc.get().driver
     }
 
+    pub(super) fn peek_handle(&self) -> bool {
+        self.refs.handle.get()
+    }
+
     #[track_caller]
     pub(super) fn refs(&self, k: &Kernel) -> &References {
         k.assert_announced(obj::kref(Kref::Bo, self.slot), Access::Write);

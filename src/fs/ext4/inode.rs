@@ -80,10 +80,9 @@ async fn ext4_page_mkwrite(k: &Kernel, mapping: u8, page: PageRef) -> bool {
 /// Begins to write the dirty pages of a file; the flusher comes here, too.
 pub(crate) async fn ext4_writepages(k: &Kernel, sb: &Ext4SbInfo, mapping: u8) {
     enter!(k);
-    for index in 0..FILE_PAGES as u8 {
-        let Some(page) = filemap_get_folio_flagged(k, mapping, index, PageFlags::DIRTY).await else {
-            continue;
-        };
+    let mut next = 0;
+    while let Some((index, page)) = filemap_get_folio_tag(k, mapping, next, PageFlags::DIRTY).await {
+        next = index + 1;
         mutex_lock(k, folio_lock(page.pfn)).await;
         if k.folio_mapping(page.pfn) == mapping {
             folio_wait_writeback(k, page.pfn, mapping, index).await;
@@ -109,11 +108,15 @@ async fn has_buffers(k: &Kernel, page: PageRef) -> bool {
     attached
 }
 
-/// The page of a file, with a reference, if it has such a flag.  Linux: filemap_get_folios_tag().
-async fn filemap_get_folio_flagged(k: &Kernel, mapping: u8, index: u8, flag: PageFlags) -> Option<PageRef> {
+/// The next page of a file from `next` on that has such a flag, with a reference.  Linux: filemap_get_folios_tag().
+async fn filemap_get_folio_tag(k: &Kernel, mapping: u8, next: u8, flag: PageFlags) -> Option<(u8, PageRef)> {
+    if next == FILE_PAGES as u8 {
+        return None;
+    }
     spin_lock(k, i_pages(mapping)).await;
-    let mut found = k.xa_load(mapping, index);
-    if let Some(page) = found {
+    let mut found = None;
+    for index in next..FILE_PAGES as u8 {
+        let Some(page) = k.xa_load(mapping, index) else { continue };
         let look = || {
             let flagged = k.folio_test(page.pfn, flag);
             if flagged {
@@ -121,8 +124,9 @@ async fn filemap_get_folio_flagged(k: &Kernel, mapping: u8, index: u8, flag: Pag
             }
             flagged
         };
-        if !k.step(obj::page(page.pfn, 1), Access::Write, look).await {
-            found = None;
+        if k.step(obj::page(page.pfn, 1), Access::Write, look).await {
+            found = Some((index, page));
+            break;
         }
     }
     spin_unlock(k, i_pages(mapping));
@@ -133,11 +137,11 @@ async fn filemap_get_folio_flagged(k: &Kernel, mapping: u8, index: u8, flag: Pag
 pub(crate) async fn ext4_sync_file(k: &Kernel, sb: &Ext4SbInfo, mapping: u8) {
     enter!(k);
     ext4_writepages(k, sb, mapping).await;
-    for index in 0..FILE_PAGES as u8 {
-        if let Some(page) = filemap_get_folio_flagged(k, mapping, index, PageFlags::WRITEBACK).await {
-            folio_wait_writeback(k, page.pfn, mapping, index).await;
-            put_page(k, page).await;
-        }
+    let mut next = 0;
+    while let Some((index, page)) = filemap_get_folio_tag(k, mapping, next, PageFlags::WRITEBACK).await {
+        next = index + 1;
+        folio_wait_writeback(k, page.pfn, mapping, index).await;
+        put_page(k, page).await;
     }
 }
 
