@@ -11,7 +11,7 @@ use super::counts::Counts;
 use super::single;
 use crate::entry::{ArgKind, op_by_name};
 use crate::fixes::Spec;
-use crate::init::{Computer, Observe, start_kernel};
+use crate::init::{Computer, Observe, Outcome, start_kernel};
 use crate::limits::NR_HANDLES;
 use crate::oracles::Violation;
 use crate::prog::{Generator, Prog, Rec, ScheduleKind, Target, mutate, splice};
@@ -28,6 +28,9 @@ const LONG: usize = 20;
 const PATIENCE: u64 = 20_000;
 /// How often it doubles.
 const DOUBLINGS: u32 = 5;
+
+/// Places in its one suspended call at which a program is tried, beside the one that was drawn.
+const MOST_DELAYS: usize = 16;
 
 /// What a search is to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -169,7 +172,7 @@ impl Campaign {
         while self.wanted.is_none() && self.counts.programs < end {
             self.draw();
             self.restrictions.iter().for_each(|restriction| restriction.apply(&mut self.prog));
-            self.try_burst(end);
+            self.try_one(end);
         }
         self.wanted()
     }
@@ -216,26 +219,12 @@ impl Campaign {
         self.restarts += 1;
     }
 
-    /// Runs the program under the seeds of its burst.
-    fn try_burst(&mut self, end: u64) {
-        let burst = match self.prog.schedule {
-            ScheduleKind::Pos => u32::from(self.prog.burst.max(1)),
-            _ => 1,
+    /// Runs the program: under the seeds of its burst, or with its one delay at each place that makes a difference.
+    fn try_one(&mut self, end: u64) {
+        let silent = match self.prog.delayed() {
+            Some(at) => self.try_delays(at, end),
+            None => self.try_burst(end),
         };
-        let mut silent = true;
-        for i in 0..burst {
-            let seed = self.prog.seed.wrapping_add(i);
-            let observe = if self.options.digest { Observe::Digest } else { Observe::Oracles };
-            let outcome = self.computer.run(&self.prog, seed, observe);
-            self.counts.add(&outcome);
-            if let Some(violation) = outcome.into_violation() {
-                silent = false;
-                self.note(violation, seed);
-            }
-            if self.wanted.is_some() || self.counts.programs == end {
-                break;
-            }
-        }
         if self.computer.states.take_new() > 0 {
             self.progress = self.counts.programs;
             // What follows a violation is not reached; programs like it would find it again.
@@ -243,6 +232,60 @@ impl Campaign {
                 self.corpus.keep(&self.prog);
             }
         }
+    }
+
+    /// Whether there was no violation under the seeds of the burst.
+    fn try_burst(&mut self, end: u64) -> bool {
+        let burst = match self.prog.schedule {
+            ScheduleKind::Pos => u32::from(self.prog.burst.max(1)),
+            _ => 1,
+        };
+        let mut silent = true;
+        for i in 0..burst {
+            let seed = self.prog.seed.wrapping_add(i);
+            let outcome = self.computer.run(&self.prog, seed, self.observe());
+            silent &= self.judge(outcome, seed);
+            if self.wanted.is_some() || self.counts.programs == end {
+                break;
+            }
+        }
+        silent
+    }
+
+    /// Suspends the call of record `at` wherever it makes a difference, as the first run tells; whether there
+    /// was no violation.
+    fn try_delays(&mut self, at: usize, end: u64) -> bool {
+        let (outcome, mut delays) = self.computer.run_delayed(&self.prog, at, self.observe());
+        let mut silent = self.judge(outcome, 0);
+        let tried = self.prog.steps_of(at);
+        let tried = delays.iter().find(|steps| *steps >= tried);
+        tried.into_iter().for_each(|steps| delays.remove(steps));
+        for left in (1..=delays.count()).rev().take(MOST_DELAYS) {
+            if !silent || self.counts.programs == end {
+                break;
+            }
+            let steps = delays.iter().nth(self.rng.usize(0..left)).expect("so many are left");
+            delays.remove(steps);
+            self.prog.delay(at, steps);
+            let outcome = self.computer.run(&self.prog, 0, self.observe());
+            silent = self.judge(outcome, 0);
+        }
+        silent
+    }
+
+    fn observe(&self) -> Observe {
+        if self.options.digest { Observe::Digest } else { Observe::Oracles }
+    }
+
+    /// What a run of the program came to; whether there was no violation.
+    fn judge(&mut self, outcome: Outcome, seed: u32) -> bool {
+        self.counts.add(&outcome);
+        let violation = outcome.into_violation();
+        let silent = violation.is_none();
+        if let Some(violation) = violation {
+            self.note(violation, seed);
+        }
+        silent
     }
 
     /// Notes a violation under a seed.

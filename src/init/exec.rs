@@ -3,6 +3,7 @@
 
 use super::Observe;
 use super::ears::Ears;
+use super::meeting::Meeting;
 use super::tasks::{Kind, Now, Places, User};
 use crate::entry::{Ret, System};
 use crate::kernel::sched::{Schedule, tasks};
@@ -45,6 +46,8 @@ pub(super) struct Exec<'r, 'p> {
     pub(super) ended: u32,
     pub(super) succeeded: u32,
     pub(super) over: Option<Over>,
+    /// The record of the call that is suspended, if it is of interest whom it meets.
+    pub(super) meeting: Option<(usize, &'r mut Meeting)>,
 }
 
 impl Exec<'_, '_> {
@@ -311,6 +314,9 @@ impl Exec<'_, '_> {
             if self.over.is_some() {
                 return;
             }
+            if let Some((at, meeting)) = &mut self.meeting {
+                meeting.next(self.records, i, *at);
+            }
             match *record {
                 Rec::Call(call) => {
                     let suspended = self.sys.waits_for(call.task) != Wait::NextCall;
@@ -337,6 +343,9 @@ impl Exec<'_, '_> {
             let Some(next) = next else {
                 return;
             };
+            if let Some((_, meeting)) = &mut self.meeting {
+                meeting.step(next == t, &self.sys.pending(next).0);
+            }
             self.step_alone(next);
             left -= (next == t) as u32;
         }

@@ -6,6 +6,7 @@ mod drive;
 mod ears;
 mod epilogue;
 mod exec;
+mod meeting;
 mod tasks;
 
 use crate::entry::System;
@@ -19,6 +20,8 @@ use crate::trace::{Func, Record};
 pub use drive::Drive;
 use ears::Ears;
 use exec::Exec;
+pub use meeting::Delays;
+use meeting::Meeting;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tasks::Places;
@@ -104,6 +107,8 @@ pub struct Computer {
     /// Every (object state, site) pair seen so far.
     pub states: StateMap,
     fixes: FixSet,
+    /// Of the last run that asked for it.
+    meeting: Box<Meeting>,
 }
 
 /// A machine with the given kernel.
@@ -112,7 +117,8 @@ pub fn start_kernel(fixes: FixSet) -> Computer {
     let ears = Rc::new(RefCell::new(Ears::default()));
     sys.trace.listen(Box::new(ears.clone()));
     let found = ears.borrow().oracles.found();
-    Computer { places: Places::new(&sys), sys, ears, found, states: StateMap::default(), fixes }
+    let (places, meeting) = (Places::new(&sys), Box::default());
+    Computer { places, sys, ears, found, states: StateMap::default(), fixes, meeting }
 }
 
 impl Computer {
@@ -141,7 +147,7 @@ impl Computer {
     /// Boots, and runs one interleaving of the program.
     pub fn run(&mut self, prog: &Prog, seed: u32, observe: Observe) -> Outcome {
         let draw = if prog.schedule == ScheduleKind::Pos { Draw::Pos { seed } } else { Draw::None };
-        let mut exec = self.boot(prog, draw, observe);
+        let mut exec = self.boot(prog, draw, observe, None);
         match prog.schedule {
             ScheduleKind::Pos => exec.rounds(&mut Pos),
             ScheduleKind::Bytes => {
@@ -154,12 +160,22 @@ impl Computer {
         exec.finish(seed)
     }
 
-    /// Boots, and has the program's races decided outside.
-    pub fn drive<'c>(&'c mut self, prog: &'c Prog, observe: Observe) -> Drive<'c> {
-        Drive::new(self.boot(prog, Draw::None, observe))
+    /// Boots, and runs an explicit program; also returns after how many steps of the call of record `at` it
+    /// makes a difference that it is suspended until it is resumed the first time.
+    pub fn run_delayed(&mut self, prog: &Prog, at: usize, observe: Observe) -> (Outcome, Delays) {
+        self.meeting.reset();
+        let mut exec = self.boot(prog, Draw::None, observe, Some(at));
+        exec.explicit();
+        let outcome = exec.finish(0);
+        (outcome, self.meeting.delays())
     }
 
-    fn boot<'c>(&'c mut self, prog: &'c Prog, draw: Draw, observe: Observe) -> Exec<'c, 'c> {
+    /// Boots, and has the program's races decided outside.
+    pub fn drive<'c>(&'c mut self, prog: &'c Prog, observe: Observe) -> Drive<'c> {
+        Drive::new(self.boot(prog, Draw::None, observe, None))
+    }
+
+    fn boot<'c>(&'c mut self, prog: &'c Prog, draw: Draw, observe: Observe, delayed: Option<usize>) -> Exec<'c, 'c> {
         self.places.reset();
         let sys = &self.sys;
         sys.reset(self.fixes, draw);
@@ -182,6 +198,7 @@ impl Computer {
             ended: 0,
             succeeded: 0,
             over: None,
+            meeting: delayed.map(|at| (at, &mut *self.meeting)),
         };
         exec.boot();
         exec

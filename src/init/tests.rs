@@ -58,7 +58,7 @@ fn take<F: Future<Output = ()>>(sys: &System, task: TaskId, step: impl FnOnce() 
 fn work_of_kernel_tasks_that_never_ends_is_a_deadlock() {
     let mut computer = start_kernel(Spec::default().fixes);
     let prog = Prog::default();
-    let exec = computer.boot(&prog, Draw::None, Observe::Oracles);
+    let exec = computer.boot(&prog, Draw::None, Observe::Oracles, None);
     // A grace period that task 7 never lets end.
     take(exec.sys, 7, || local_irq_save(exec.sys));
     take(exec.sys, 0, || call_rcu(exec.sys, WorkFunc::FreeTable, 0));
@@ -82,4 +82,53 @@ fn what_is_not_there_takes_no_steps_at_the_end() {
     let one_page = "0: mmap(addr=va8, len=1, prot=r|w, map=shared, file=f4)\n0: store(addr=va8, value=1)\n";
     let [mapped, synced] = [end_of(one_page), end_of(&format!("{one_page}0: fsync(file=f4)\n"))];
     assert!(synced < mapped && mapped <= 80, "{mapped} {synced}");
+}
+
+/// Runs a program of the corpus, in which one call is suspended, on its kernel; the delays of that call, and those
+/// among them with which its bug fires.
+fn delays(name: &str) -> (Delays, Vec<u8>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/regress").join(name).with_extension("prog");
+    let script = Script::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let kernel: Spec = script.kernel.unwrap().parse().unwrap();
+    let mut prog = script.prog;
+    let at = prog.delayed().expect("one call that is suspended");
+    let mut computer = start_kernel(kernel.fixes);
+    // Whoever is suspended right behind its first step says as much as who is suspended where it matters.
+    prog.delay(at, 1);
+    let (outcome, delays) = computer.run_delayed(&prog, at, Observe::Oracles);
+    assert!(outcome.is_silent(), "{name}");
+    let mut fires = |steps| {
+        prog.delay(at, steps);
+        computer.run(&prog, 0, Observe::Oracles).violation().is_some()
+    };
+    let with = delays.iter().filter(|steps| fires(*steps)).collect();
+    (delays, with)
+}
+
+#[test]
+fn a_run_tells_where_a_call_has_to_be_suspended() {
+    for name in ["pmd-migration-dirty", "migrate-vma-flush"] {
+        let (delays, with) = delays(name);
+        assert!(!with.is_empty() && with.len() < delays.count(), "{name}: {with:?}");
+        assert!(delays.count() < 32, "{name}: {:?}", delays.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn who_meets_nobody_is_not_suspended() {
+    let text = |page| {
+        format!(
+            "schedule: explicit\n0: mmap(addr=va0, len=8, prot=r|w, map=anon)\n0: store(addr=va0, value=1)\n\
+                 1: load(addr=va0)\n0: store(addr=va0, value=1) steps 1\n1: load(addr={page})\nresume(0)\n"
+        )
+    };
+    let delays = |page| {
+        let prog = Script::parse(&text(page)).unwrap().prog;
+        let mut computer = start_kernel(Spec::default().fixes);
+        let (outcome, delays) = computer.run_delayed(&prog, prog.delayed().unwrap(), Observe::Oracles);
+        assert!(outcome.is_silent());
+        delays
+    };
+    assert_eq!(delays("va63").count(), 0);
+    assert!(delays("va0").count() > 0);
 }

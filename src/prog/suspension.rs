@@ -5,6 +5,7 @@
 //! more than one or two such waits.
 
 use super::draw::chance;
+use super::preemption::{set_steps, steps};
 use super::{Call, Prog, Rec, ScheduleKind};
 use crate::kernel::KernelTask;
 use crate::limits::{NR_TASKS, NR_USER_TASKS};
@@ -39,15 +40,40 @@ pub(super) fn suspend_one(prog: &mut Prog, window: usize, rng: &mut Rng) {
     race.sort_by_key(|&i| order(i));
     let records = (0..begin).chain(race.iter().copied()).chain(end..calls.len());
     let mut suspended = 0_u16;
+    let mut others = (begin..end).filter(|&i| calls[i].task != task).fold(0_u16, |set, i| set | 1 << calls[i].task);
     prog.records.clear();
     for i in records {
         if suspended != 0 && (i >= end || order(i) == 2) {
             resume(&mut prog.records, &mut suspended, rng);
+            // Who had to wait for it goes on behind it.
+            resume(&mut prog.records, &mut others, rng);
         }
         prog.records.push(Rec::Call(calls[i]));
         suspended |= u16::from(i == window) << task;
     }
     resume(&mut prog.records, &mut suspended, rng);
+    resume(&mut prog.records, &mut others, rng);
+}
+
+impl Prog {
+    /// The record of the one call that is suspended, up to a later record; `None`: there are others, or none.
+    pub fn delayed(&self) -> Option<usize> {
+        let suspends = |rec: &Rec| steps(rec).is_some_and(|steps| steps > 0);
+        let mut all = self.records.iter().enumerate().filter(|(_, rec)| suspends(rec)).map(|(i, _)| i);
+        let at = all.next().filter(|_| self.schedule == ScheduleKind::Explicit)?;
+        let alone = all.next().is_none() && matches!(self.records[at], Rec::Call(_));
+        (alone && self.resumes(at).next().is_some()).then_some(at)
+    }
+
+    /// After how many steps the call of record `at` is suspended.
+    pub(crate) fn steps_of(&self, at: usize) -> u8 {
+        steps(&self.records[at]).unwrap_or(0)
+    }
+
+    /// The call of record `at` is suspended after so many steps.
+    pub(crate) fn delay(&mut self, at: usize, steps: u8) {
+        set_steps(&mut self.records[at], steps);
+    }
 }
 
 /// Some calls are suspended somewhere until all the others have ended.
@@ -190,7 +216,13 @@ mod tests {
             let between: Vec<u8> = prog.records[at + 1..resumed].iter().filter_map(call_of).map(|c| c.op).collect();
             let raced = |i: usize| calls[window.min(i)..=window.max(i)].iter().all(|call| call.concurrent);
             let others = (0..calls.len()).filter(|&i| raced(i) && calls[i].task != who.task);
-            assert_eq!(between, others.map(|i| calls[i].op).collect::<Vec<_>>());
+            assert_eq!(between, others.clone().map(|i| calls[i].op).collect::<Vec<_>>());
+            assert_eq!(prog.delayed(), Some(at), "the only one that is suspended");
+            for i in others {
+                // It may have had to wait for who was suspended.
+                let goes_on = |rec: &Rec| matches!(rec, Rec::Resume { task, .. } if *task == calls[i].task);
+                assert!(prog.records[resumed..].iter().any(goes_on));
+            }
         }
     }
 

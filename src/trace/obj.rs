@@ -28,6 +28,8 @@ macro_rules! classes {
             }
             first
         };
+        /// How many there are.
+        pub(crate) const NR_OBJS: usize = FIRST[COUNTS.len()] as usize;
     };
 }
 
@@ -229,6 +231,11 @@ impl Obj {
     #[inline]
     const fn end(self) -> u16 {
         self.first + self.count as u16
+    }
+
+    /// The numbers of its objects.
+    pub(crate) fn indices(self) -> std::ops::Range<usize> {
+        usize::from(self.first)..usize::from(self.end())
     }
 
     #[inline]
