@@ -150,3 +150,29 @@ fn corpus_programs_run_the_same_twice_and_from_bytes() {
         }
     }
 }
+
+/// A driver's leaf of device memory reaches into the anonymous area behind it, where calls look for a struct page.
+#[test]
+fn a_leaf_that_reaches_too_far_has_no_struct_page() {
+    let calls = [
+        "mprotect(addr=va10, len=1, prot=r)",
+        "madvise(addr=va10, len=2, advice=dontneed)",
+        "madvise(addr=va10, len=2, advice=pageout)",
+        "madvise(addr=va10, len=2, advice=free)",
+        "migrate_vma(addr=va10, len=2)",
+        "get_user_pages(pins=g0, addr=va10, len=2, flags=longterm)",
+    ];
+    for call in calls {
+        let text = format!(
+            "schedule: explicit\n\
+             0: ttm_bo_create(bo=b0, order=2, caching=wc, placement=vram, driver=vmwgfx)\n\
+             0: ttm_bo_mmap(bo=b0, addr=va8, len=2, map=shared)\n\
+             0: mmap(addr=va10, len=2, prot=r|w, map=anon, file=f0)\n\
+             0: load(addr=va8)\n0: {call}\n"
+        );
+        let prog = Script::parse(&text).unwrap().prog;
+        let title = outcome(&prog, &"v5.12".parse().unwrap());
+        assert!(title.starts_with("wild-memory-access in "), "{call}: {title}");
+        assert_eq!(outcome(&prog, &"v5.12 +ttm-huge-fits".parse().unwrap()), "silent", "{call}");
+    }
+}

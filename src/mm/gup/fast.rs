@@ -9,6 +9,7 @@
 use super::*;
 use crate::kernel::{irqs_disabled, local_irq_restore, local_irq_save};
 use crate::mm::address_space::mapping_can_writeback;
+use crate::mm::huge_memory::pfn_has_page;
 use crate::mm::memremap::{get_dev_pagemap, is_fsdax_page, is_zone_device_page};
 use crate::mm::pgtable::*;
 use crate::mm::swap::folio_put_refs;
@@ -217,14 +218,6 @@ async fn gup_fast_pmd_leaf(k: &Kernel, w: Walk, pmd: Pte, pmdp: PmdPtr, start: u
         record_page(k, pages, (w.mm, va), page, entries[(va - pmdp.base()) as usize], w.flags);
     }
     true
-}
-
-/// Device memory has no struct page to look at; the kernel would take whatever lies there.
-fn pfn_has_page(k: &Kernel, pfn: Pfn) -> bool {
-    if !pfn.valid() {
-        k.emit(Event::Bug { what: "wild-memory-access", pfn: Some(pfn) });
-    }
-    pfn.valid()
 }
 
 /// Whether a page may be pinned without a look at its area: for long, no block of a file on dax; to write it

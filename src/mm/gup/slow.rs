@@ -4,6 +4,7 @@
 use super::*;
 use crate::kernel::{down_read, spin_lock, spin_unlock, up_read};
 use crate::mm::address_space::dax_mapping;
+use crate::mm::huge_memory::pfn_has_page;
 use crate::mm::memory::{handle_mm_fault, vm_normal_page, vma_needs_dirty_tracking};
 use crate::mm::memremap::get_dev_pagemap;
 use crate::mm::mmap::find_vma;
@@ -121,6 +122,10 @@ async fn follow_huge_pmd(k: &Kernel, vma: &Vma, va: u8, flags: Foll) -> Result<O
     if !vma.is_anonymous() && !vma.flags.contains(VmFlags::HUGETLB) {
         // A driver's leaf; check_vma_flags() stops all areas that have one.
         k.emit(Event::Bug { what: "vm-bug-on-page-not-head", pfn: Some(head) });
+        spin_unlock(k, page_table_lock(vma.mm));
+        return Err(Errno::EFAULT);
+    }
+    if !pfn_has_page(k, head) {
         spin_unlock(k, page_table_lock(vma.mm));
         return Err(Errno::EFAULT);
     }

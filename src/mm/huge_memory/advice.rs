@@ -9,7 +9,7 @@ use crate::mm::vmscan::folio_isolate_lru;
 /// The page behind a leaf that nobody has locked, locked; `alone`: and that nobody else maps.
 async fn lock_huge_page(k: &Kernel, p: PmdPtr, alone: bool) -> Option<PageRef> {
     let pmd = pmdp_get(k, p);
-    if !pmd.is_leaf() || alone && folio_mapcount(k, pmd.pfn()).await != 1 {
+    if !pmd.is_leaf() || !pfn_has_page(k, pmd.pfn()) || alone && folio_mapcount(k, pmd.pfn()).await != 1 {
         return None;
     }
     let locked = trylock(k, folio_lock(pmd.pfn())).await;
@@ -58,7 +58,7 @@ pub(crate) async fn madvise_cold_or_pageout_pmd(k: &Kernel, p: PmdPtr, pageout: 
     spin_lock(k, page_table_lock(p.mm)).await;
     let pmd = pmdp_get(k, p);
     let head = pmd.pfn();
-    if pmd.is_leaf() && folio_mapcount(k, head).await == 1 {
+    if pmd.is_leaf() && pfn_has_page(k, head) && folio_mapcount(k, head).await == 1 {
         if !pageout {
             if pmd.young() {
                 pmdp_modify(k, p, Pte::mkold).await;

@@ -284,6 +284,15 @@ pub(crate) async fn __split_huge_pmd(k: &Kernel, vma: &Vma, p: PmdPtr, of: Optio
     mmu_notifier_invalidate_range_end(k, &range).await;
 }
 
+/// Device memory has no struct page to look at; the kernel would take whatever lies there.  In anonymous memory
+/// it is a driver's leaf that reaches in from the area before (ttm-huge-fits).
+pub(crate) fn pfn_has_page(k: &Kernel, pfn: Pfn) -> bool {
+    if !pfn.valid() {
+        k.emit(Event::Bug { what: "wild-memory-access", pfn: Some(pfn) });
+    }
+    pfn.valid()
+}
+
 /// A driver's leaf is cleared and flushed, and faults again; one of anonymous memory becomes the table
 /// that was put aside for this, and its one reference one for each pte.
 async fn __split_huge_pmd_locked(k: &Kernel, vma: &Vma, p: PmdPtr) {
@@ -299,6 +308,9 @@ async fn __split_huge_pmd_locked(k: &Kernel, vma: &Vma, p: PmdPtr) {
     }
     let old = pmdp_invalidate(k, p).await;
     let head = old.pfn();
+    if !pfn_has_page(k, head) {
+        return;
+    }
     folio_ref_add(k, head, HPAGE_PMD_NR as i32 - 1).await;
     folio_add_anon_rmap_ptes(k, head).await;
     folio_remove_rmap_pmd(k, head).await;
