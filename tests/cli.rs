@@ -163,6 +163,42 @@ fn pack_and_show_are_inverse() {
 }
 
 #[test]
+fn several_programs_are_packed_into_a_folder() {
+    let dir = Dir::new("pack_all");
+    fs::create_dir_all(dir.0.join("more")).unwrap();
+    dir.file("a.prog", format!("kernel: v6.1\n{QUIET}")).file("more/a.prog", QUIET).file("more/b.prog", LOST);
+    let (code, out, err) = dir.gupfuzz(&["pack", "a.prog", "more/a.prog", "more/b.prog", "-o", "seeds/all"]);
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    has(&err, "dropped, as bytes hold none: `kernel:`\nseeds/all: 2 programs, ");
+    // Bytes are not to be called `.prog`, for that is read as text.
+    for (packed, of) in [("seeds/all/a", QUIET), ("seeds/all/b", LOST)] {
+        dir.file("one.prog", of);
+        assert_eq!(dir.gupfuzz(&["pack", "one.prog", "-o", "one"]).0, 0);
+        assert_eq!(fs::read(dir.0.join(packed)).unwrap(), fs::read(dir.0.join("one")).unwrap(), "{packed}");
+    }
+    assert_eq!(dir.gupfuzz(&["replay", "seeds/all/a"]), (0, "silent on newest\n".into(), String::new()));
+    // A folder takes a single one, too: one that is there, or is said to be one.
+    for folder in ["seeds", "new/"] {
+        assert_eq!(dir.gupfuzz(&["pack", "one", "-o", folder]).0, 0, "{folder}");
+        assert_eq!(fs::read(dir.0.join(folder).join("one")).unwrap(), fs::read(dir.0.join("one")).unwrap());
+    }
+    // No program is lost, and none is half done.
+    dir.file("more/a.prog", LOST).file("c", QUIET);
+    for (args, message) in [
+        (["a.prog", "more/a.prog"], "a.prog, more/a.prog: two programs, one name"),
+        (["a.prog", "none.prog"], "none.prog"),
+        (["a.prog", "c"], "expected another file than the input"),
+    ] {
+        let out = if args[1] == "c" { "." } else { "refused" };
+        let (code, _, err) = dir.gupfuzz(&["pack", args[0], args[1], "-o", out]);
+        assert_eq!(code, 2, "{args:?}");
+        has(&err, message);
+        assert!(!dir.0.join("refused").exists() && !dir.0.join("a").exists());
+    }
+    assert_eq!(dir.read("c"), QUIET);
+}
+
+#[test]
 fn any_bytes_are_a_program() {
     let dir = Dir::new("bytes");
     dir.file("empty", "").file("zeros", [0; 100]).file("ones", [0xff; 3000]).file("large", vec![7; (1 << 20) + 1]);
@@ -231,7 +267,7 @@ fn unusable_arguments_are_refused_with_2() {
         (&["run", "mm", "--runs=1", "--out", "/dev/null/x"], "/dev/null/x"),
         (&["replay"], "<FILE>..."),
         (&["list", "all"], "ops, fixes, kernels, oracles, targets"),
-        (&["pack", "a.prog"], "--out <FILE>"),
+        (&["pack", "a.prog"], "--out <PATH>"),
         (&[], "Usage"),
     ] {
         let (code, out, err) = dir.gupfuzz(args);

@@ -67,12 +67,13 @@ enum Command {
         /// The program
         file: PathBuf,
     },
-    /// Turn a text program into the bytes that fuzzers work on
+    /// Turn text programs into the bytes that fuzzers work on
     Pack {
-        /// The program
-        file: PathBuf,
-        /// Where to write the bytes
-        #[arg(short, long, value_name = "FILE")]
+        /// The programs
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Where to write the bytes: a file, or a folder, which several programs need
+        #[arg(short, long, value_name = "PATH")]
         out: PathBuf,
     },
     /// Print a table of what there is
@@ -329,7 +330,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Coverage(args) => coverage::coverage(&args),
         Command::Grow(args) => grow::grow(&args),
         Command::Show { file } => convert::show(&file),
-        Command::Pack { file, out } => convert::pack(&file, &out),
+        Command::Pack { files, out } => convert::pack(&files, &out),
         Command::List { what } => Ok(list::list(what)),
     };
     let status = result.unwrap_or_else(|error| {
