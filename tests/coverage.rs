@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What `gupfuzz coverage` says of programs, and what `gupfuzz grow` makes of them.
+//! What `gupfuzz coverage` says of programs, what `gupfuzz grow` makes of them, and the states that are feedback.
 
 use gupfuzz::fixes::{FIXES, Spec};
 use gupfuzz::fuzz::Coverage;
+use gupfuzz::init::{Observe, start_kernel};
 use gupfuzz::prog::Script;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,4 +99,42 @@ fn a_corpus_grows_the_same_again_and_loses_nothing() {
     let small = grow(&names.iter().map(String::as_str).collect::<Vec<_>>(), "0", &third);
     let pairs = |text: &str| row(text, "written")[1].parse::<usize>().unwrap();
     assert!(pairs(&small) >= pairs(&text) && contents(&third).len() <= grown.len(), "{text}{small}");
+}
+
+/// The pairs of an object's state and a site that a program reaches.
+fn pairs(text: &str) -> BTreeSet<usize> {
+    let prog = Script::parse(text).unwrap_or_else(|e| panic!("{e}: {text}")).prog;
+    let mut computer = start_kernel(Spec::default().fixes);
+    computer.run(&prog, prog.seed, Observe::Oracles);
+    let mut pairs = BTreeSet::new();
+    computer.states.drain(|pair| _ = pairs.insert(pair));
+    pairs
+}
+
+#[test]
+fn a_state_tells_what_an_object_is_and_not_which() {
+    let text = "\
+0: mmap(addr=va8, len=4, prot=r|w, map=anon)
+0: store(addr=va9, value=1)
+1: pin_user_pages(pins=g1, addr=va9, len=1, flags=write)
+0: madvise(addr=va9, len=1, advice=dontneed)
+1: unpin_user_pages(pins=g1)
+";
+    let first = pairs(text);
+    assert!(first.len() > 10, "{}", first.len());
+    // Other pages at other addresses, other tasks, another handle, other contents.
+    let others = "0: mmap(addr=va40, len=4, prot=r|w, map=anon)\n0: store(addr=va40, value=9)\n";
+    let renamed = text.replace("va8", "va16").replace("va9", "va18").replace("1:", "3:").replace("g1", "g4");
+    assert_eq!(pairs(&renamed), first);
+    assert_eq!(pairs(&text.replace("value=1", "value=200")), first);
+    assert!(pairs(&format!("{others}{text}")).is_superset(&first), "who has pages already changes nothing");
+    // A page that is not pinned meanwhile is in another state where it is freed.
+    let put = text.replace("0: madvise", "1: unpin_user_pages(pins=g1)\n0: madvise");
+    assert!(!first.is_subset(&pairs(&put)) && !pairs(&put).is_subset(&first));
+}
+
+/// libFuzzer and AFL++ get counters of what oracles watch, not of all that is touched.
+#[test]
+fn what_no_oracle_watches_has_no_states() {
+    assert!(pairs("0: fail_nth(n=1)\n").is_empty(), "no page, no table");
 }
