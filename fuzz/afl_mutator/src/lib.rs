@@ -81,3 +81,46 @@ pub unsafe extern "C" fn afl_custom_fuzz(
 pub unsafe extern "C" fn afl_custom_deinit(mutator: *mut Mutator) {
     drop(unsafe { Box::from_raw(mutator) });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gupfuzz::prog::Prog;
+    use std::ptr::null_mut;
+
+    /// What AFL++ does: a mutator of a seed, a queue entry, another to splice with, room for so many bytes.
+    fn inputs(seed: u32, max_size: usize) -> Vec<Vec<u8>> {
+        let mutator = afl_custom_init(null_mut(), seed);
+        let mut data = b"0: mmap(addr=va0, len=1, prot=r|w, map=anon)\n".to_vec();
+        let mut other = data.clone();
+        let inputs = (0..200).map(|i| {
+            let (add, add_size) = if i % 2 == 0 { (null_mut(), 0) } else { (other.as_mut_ptr(), other.len()) };
+            let mut out = null_mut();
+            // SAFETY: as the function asks.
+            let made = unsafe {
+                let size = afl_custom_fuzz(mutator, data.as_mut_ptr(), data.len(), &mut out, add, add_size, max_size);
+                from_raw_parts(out, size).to_vec()
+            };
+            other = std::mem::replace(&mut data, made.clone());
+            made
+        });
+        let inputs = inputs.collect();
+        // SAFETY: it is not used again.
+        unsafe { afl_custom_deinit(mutator) };
+        inputs
+    }
+
+    #[test]
+    fn its_inputs_are_programs_that_fit_and_its_seed_decides() {
+        for max_size in [64, 512] {
+            let made = inputs(7, max_size);
+            assert_eq!(made, inputs(7, max_size));
+            assert_ne!(made, inputs(8, max_size));
+            for data in &made {
+                let prog = Prog::decode(data);
+                assert!(data.len() <= max_size && prog.calls().next().is_some() && prog.encode() == *data, "{prog}");
+            }
+            assert!(made.windows(2).filter(|two| two[0] != two[1]).count() > 150);
+        }
+    }
+}
