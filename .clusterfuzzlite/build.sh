@@ -13,6 +13,8 @@ for prog in corpus/*/*.prog; do
   # The programs of a folder that is no target's are for all.
   grep -qx "$folder" <<<"$targets" || folder=all
   mkdir -p "$WORK/seeds/$folder"
+  # Bytes that are called `.prog` would be read as text.
+  seed=${seed%.prog}
   "$WORK/gupfuzz/debug/gupfuzz" pack "$prog" --out "$WORK/seeds/$folder/${seed//\//-}" 2>>"$WORK/pack.log"
 done
 
