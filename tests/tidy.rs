@@ -237,3 +237,10 @@ fn the_fuzz_crates_hold_to_the_rust_version_of_the_library() {
         assert!(text.contains("\nincompatible_msrv = \"warn\"\n"), "{path}: nothing holds it to that version");
     }
 }
+
+/// All of it is read by every session of every fuzzer.
+#[test]
+fn the_corpus_stays_small() {
+    let size: usize = files("corpus", ".prog").iter().map(|(_, text)| text.len()).sum();
+    assert!(size <= 2 << 20, "{size} bytes");
+}
