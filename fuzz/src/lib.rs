@@ -78,8 +78,19 @@ pub fn boot(name: &str) {
 fn setup() -> Result<Setup, String> {
     let kernel = kernel()?;
     let fuzzer = fuzzer(&kernel)?;
-    let states = choice(FEEDBACK_VAR, ["none", "states"])? == "states";
-    Ok(Setup { kernel, fuzzer, states, inputs: 0 })
+    let mut setup = Setup { kernel, fuzzer, states: false, inputs: 0 };
+    if choice(FEEDBACK_VAR, ["none", "states"])? == "states" {
+        setup.note_states();
+    }
+    Ok(setup)
+}
+
+impl Setup {
+    /// States are feedback from here on.
+    fn note_states(&mut self) {
+        self.fuzzer.computer().note_states();
+        self.states = true;
+    }
 }
 
 fn kernel() -> Result<Spec, String> {

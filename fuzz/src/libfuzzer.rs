@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn an_input_runs_and_counts_what_it_reached() {
         boot("mm");
-        crate::SETUP.with_borrow_mut(|setup| setup.as_mut().expect("it has booted").states = true);
+        crate::SETUP.with_borrow_mut(|setup| setup.as_mut().expect("it has booted").note_states());
         run(b"0: mmap(addr=va0, len=1, prot=r|w, map=anon)\n0: store(addr=va0, value=1)\n");
         assert!(COUNTERS.iter().any(|c| c.load(Ordering::Relaxed) != 0));
         run(&[0xff; 600]);

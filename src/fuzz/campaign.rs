@@ -148,8 +148,10 @@ impl Campaign {
     /// A search that has not begun.
     pub fn new(target: &'static Target, kernel: &Spec, seed: u64, options: Options) -> Campaign {
         let mut rng = Rng::with_seed(seed);
+        let mut computer = start_kernel(kernel.fixes);
+        computer.note_states();
         Campaign {
-            computer: start_kernel(kernel.fixes),
+            computer,
             target,
             generator: Generator::without(target, rng.u64(..), &options.without),
             restrictions: options.only.iter().map(Restriction::new).collect(),

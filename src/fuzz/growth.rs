@@ -72,8 +72,10 @@ impl Growth {
     /// An empty corpus.
     pub fn new(target: &'static Target, kernel: &Spec, seed: u64) -> Growth {
         let mut rng = Rng::with_seed(seed);
+        let mut computer = start_kernel(kernel.fixes);
+        computer.note_states();
         Growth {
-            computer: start_kernel(kernel.fixes),
+            computer,
             generator: Generator::new(target, rng.u64(..)),
             rng,
             recent: Corpus::default(),

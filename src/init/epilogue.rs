@@ -12,7 +12,7 @@ impl Exec<'_, '_> {
     pub(super) fn finish(mut self, seed: u32) -> Outcome {
         let own_steps = self.sys.steps();
         self.epilogue();
-        let Exec { over, depth_sum, ended: calls, succeeded, .. } = self;
+        let Exec { over, ended: calls, succeeded, .. } = self;
         let mut ears = self.ears.borrow_mut();
         let verdict = match over {
             Some(Over::Cut) => Verdict::Cut,
@@ -29,7 +29,7 @@ impl Exec<'_, '_> {
             calls,
             succeeded,
             pin_across_unmap: ears.oracles.stats.pin_across_unmap(),
-            depth_sum,
+            depth_sum: self.sys.depth_sum(),
             digest: ears.digest,
         }
     }
@@ -69,7 +69,7 @@ impl Exec<'_, '_> {
             while left & self.sys.enabled() != 0 && self.over.is_none() {
                 let t = (left & self.sys.enabled()).trailing_zeros();
                 left &= u16::MAX << 1 << t;
-                self.step_alone(t as TaskId);
+                self.steps_only(t as TaskId);
                 moved = true;
             }
             if moved {

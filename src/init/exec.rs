@@ -42,7 +42,6 @@ pub(super) struct Exec<'r, 'p> {
     pub(super) observe: Observe,
     /// The states of what steps touch count as new behaviour: not what every program does at its end.
     pub(super) notes: bool,
-    pub(super) depth_sum: u64,
     pub(super) ended: u32,
     pub(super) succeeded: u32,
     pub(super) over: Option<Over>,
@@ -135,10 +134,6 @@ impl Exec<'_, '_> {
         let (touch, site) = self.sys.pending(t);
         let depth = self.sys.depth(t);
         self.sys.begin_step(t);
-        self.depth_sum += u64::from(depth);
-        if matches!(self.observe, Observe::Digest | Observe::Keep) {
-            self.sys.emit_step(site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
-        }
         self.poll(t);
         if self.notes {
             self.note(touch, site, depth);
@@ -175,6 +170,23 @@ impl Exec<'_, '_> {
     #[inline]
     pub(super) fn step_alone(&mut self, t: TaskId) {
         self.step(t, 1 << t, &mut Fixed);
+    }
+
+    /// Takes one step and, where nobody looks between steps, those that follow in the same call: `most` in all, as long
+    /// as `t` can and none of `company` can.
+    fn steps_alone(&mut self, t: TaskId, most: u32, company: u16) {
+        if !self.notes && self.meeting.is_none() {
+            let most = most.min(MAX_STEPS - self.sys.steps());
+            self.sys.leave_alone(most - 1, company);
+        }
+        self.step_alone(t);
+        self.sys.leave_alone(0, 0);
+    }
+
+    /// All that `t` can do until another could do something.
+    #[inline]
+    pub(super) fn steps_only(&mut self, t: TaskId) {
+        self.steps_alone(t, u32::MAX, !(1 << t));
     }
 
     /// Kernel tasks go to sleep until there is work.
@@ -291,7 +303,7 @@ impl Exec<'_, '_> {
     fn round_of_one(&mut self, t: TaskId) {
         while self.over.is_none() {
             match self.next_for(t) {
-                Some(next) if next == t => self.step_alone(t),
+                Some(next) if next == t => self.steps_alone(t, u32::MAX, 0),
                 _ if self.busy() == 0 => return,
                 Some(next) => self.step_alone(next),
                 None => self.deadlock(self.busy()),
@@ -346,8 +358,13 @@ impl Exec<'_, '_> {
             if let Some((_, meeting)) = &mut self.meeting {
                 meeting.step(next == t, &self.sys.pending(next).0);
             }
-            self.step_alone(next);
-            left -= (next == t) as u32;
+            if next == t {
+                let before = self.sys.steps();
+                self.steps_alone(t, left, 0);
+                left -= self.sys.steps() - before;
+            } else {
+                self.step_alone(next);
+            }
         }
     }
 }

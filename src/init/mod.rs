@@ -104,8 +104,9 @@ pub struct Computer {
     ears: Rc<RefCell<Ears>>,
     /// An oracle has found something.
     found: Rc<Cell<bool>>,
-    /// Every (object state, site) pair seen so far.
+    /// Every (object state, site) pair seen so far, of runs that note them.
     pub states: StateMap,
+    notes: bool,
     fixes: FixSet,
     /// Of the last run that asked for it.
     meeting: Box<Meeting>,
@@ -115,13 +116,18 @@ pub struct Computer {
 pub fn start_kernel(fixes: FixSet) -> Computer {
     let sys = Rc::new(System::new(fixes));
     let ears = Rc::new(RefCell::new(Ears::default()));
-    sys.trace.listen(Box::new(ears.clone()));
     let found = ears.borrow().oracles.found();
+    sys.trace.listen(Box::new(ears.clone()), found.clone());
     let (places, meeting) = (Places::new(&sys), Box::default());
-    Computer { places, sys, ears, found, states: StateMap::default(), fixes, meeting }
+    Computer { places, sys, ears, found, states: StateMap::default(), notes: false, fixes, meeting }
 }
 
 impl Computer {
+    /// From here on runs note what states objects are in after each step, as feedback for a search.
+    pub fn note_states(&mut self) {
+        self.notes = true;
+    }
+
     /// Boots, and runs the program under every seed of its burst: the first violation, else the first
     /// outcome that was cut, else the last.
     pub fn run_burst(&mut self, prog: &Prog, mut each: impl FnMut(&Outcome)) -> Outcome {
@@ -193,8 +199,7 @@ impl Computer {
             places: &mut self.places,
             users: Default::default(),
             observe,
-            notes: observe != Observe::Bare,
-            depth_sum: 0,
+            notes: self.notes && observe != Observe::Bare,
             ended: 0,
             succeeded: 0,
             over: None,

@@ -4,7 +4,7 @@
 use super::*;
 use crate::fixes::Spec;
 use crate::kernel::*;
-use crate::prog::Script;
+use crate::prog::{Generator, Script, TARGETS};
 use crate::report::{PageState, Run, Story};
 use crate::trace::Pfn;
 use std::future::Future;
@@ -131,4 +131,39 @@ fn who_meets_nobody_is_not_suspended() {
     };
     assert_eq!(delays("va63").count(), 0);
     assert!(delays("va0").count() > 0);
+}
+
+/// A computer that notes states after each step comes back to the step loop for each; the other one need not.
+#[test]
+fn who_is_left_alone_takes_the_same_steps() {
+    let (mut fired, mut runs) = (0, 0);
+    let mut same = |kernel: &Spec, prog: &Prog| {
+        let [outcome, other] = [false, true].map(|notes| {
+            let mut computer = start_kernel(kernel.fixes);
+            if notes {
+                computer.note_states();
+            }
+            computer.run(prog, prog.seed, Observe::Digest)
+        });
+        assert_eq!((outcome.digest, outcome.steps, outcome.depth_sum), (other.digest, other.steps, other.depth_sum));
+        assert_eq!(outcome.own_steps, other.own_steps);
+        fired += u32::from(outcome.violation().is_some());
+        runs += 1;
+    };
+    for folder in ["stories", "regress", "quiet"] {
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(folder)).unwrap() {
+            let script = Script::parse(&std::fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
+            let kernel = script.kernel.as_deref().unwrap_or("newest").parse().unwrap();
+            same(&kernel, &script.prog);
+        }
+    }
+    let mut prog = Prog::default();
+    for target in TARGETS {
+        let mut generator = Generator::new(target, 1);
+        for _ in 0..200 {
+            generator.generate(&mut prog);
+            same(&Spec::default(), &prog);
+        }
+    }
+    assert!(fired > 100 && runs > 800, "{fired} of {runs}");
 }

@@ -5,7 +5,7 @@
 
 use super::locking::LockState;
 use super::pending::*;
-use super::step::Unannounced;
+use super::step::{Alone, Unannounced};
 use super::workqueue::{Work, WorkFunc, WorkQueue};
 use crate::arch::Cpu;
 use crate::fixes::{Fix, FixSet};
@@ -50,6 +50,9 @@ pub struct Machine {
     fixes: Cell<FixSet>,
     pub(super) current: Cell<TaskId>,
     steps: Cell<u32>,
+    /// The call depths of all steps, added up.
+    depth_sum: Cell<u64>,
+    pub(super) alone: Alone,
     pub(super) draw: Cell<Draw>,
     overrides: RefCell<Vec<Override>>,
     /// There are any: few programs have some.
@@ -81,6 +84,8 @@ impl Machine {
             fixes: Cell::new(fixes),
             current: Cell::new(0),
             steps: Cell::new(0),
+            depth_sum: Cell::new(0),
+            alone: Alone::default(),
             draw: Cell::new(Draw::None),
             overrides: RefCell::default(),
             overridden: Cell::new(false),
@@ -120,6 +125,8 @@ impl Machine {
         self.fixes.set(fixes);
         self.current.set(0);
         self.steps.set(0);
+        self.depth_sum.set(0);
+        self.alone.set(0, 0);
         self.also.clear();
         self.sets.set(Sets::default());
         self.signatures.iter().for_each(|s| s.set(0));
@@ -205,12 +212,21 @@ impl Machine {
         self.steps.get()
     }
 
+    /// The call depths of all steps since boot, added up.
+    pub(crate) fn depth_sum(&self) -> u64 {
+        self.depth_sum.get()
+    }
+
     /// A step of `task` begins.
     #[inline]
     pub(crate) fn begin_step(&self, task: TaskId) {
         self.current.set(task);
         self.steps.set(self.steps.get() + 1);
+        self.depth_sum.set(self.depth_sum.get() + u64::from(self.depth(task)));
         self.also.clear();
+        if self.trace.is_whole() {
+            self.emit_step(task);
+        }
     }
 
     /// A tracepoint.
@@ -231,9 +247,9 @@ impl Machine {
 
     /// A step of the current task: of the function that takes it, not of the one that is to blame.
     #[cold]
-    pub(crate) fn emit_step(&self, site: Site, event: Event) {
-        let task = self.current.get();
-        self.record_in(task, self.func(task), site, event);
+    fn emit_step(&self, task: TaskId) {
+        let (touch, site) = self.pending(task);
+        self.record_in(task, self.func(task), site, Event::Step { obj: touch[0].obj(), access: touch[0].access() });
     }
 
     #[inline(never)]

@@ -12,6 +12,7 @@ pub use obj::{Kref, Obj, Pfn};
 pub use site::Site;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
 
 /// The path of an item inside a modelled function; [`Func::name`] has the kernel's name.
 #[derive(Debug)]
@@ -98,15 +99,29 @@ pub struct Trace {
     whole: Cell<bool>,
     keep: Cell<bool>,
     listener: OnceCell<Box<dyn Listener>>,
+    /// Set by whoever listens: the run is over.
+    over: OnceCell<Rc<Cell<bool>>>,
     kept: RefCell<Vec<Record>>,
     /// One call stack a record, innermost last; only with `keep`.
     stacks: RefCell<Vec<Vec<Func>>>,
 }
 
 impl Trace {
-    /// Somebody listens from here on, for good.
-    pub(crate) fn listen(&self, listener: Box<dyn Listener>) {
-        assert!(self.listener.set(listener).is_ok(), "one listener");
+    /// Somebody listens from here on, for good, and sets `over` when the run is.
+    pub(crate) fn listen(&self, listener: Box<dyn Listener>, over: Rc<Cell<bool>>) {
+        assert!(self.listener.set(listener).is_ok() && self.over.set(over).is_ok(), "one listener");
+    }
+
+    /// Who listens has heard enough.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get().is_some_and(|over| over.get())
+    }
+
+    /// Steps are events, too.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole.get()
     }
 
     /// Forgets everything; `on`: tell of events at all; `whole`: of every event with all that is known of it;
