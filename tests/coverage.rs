@@ -105,6 +105,7 @@ fn a_corpus_grows_the_same_again_and_loses_nothing() {
 fn pairs(text: &str) -> BTreeSet<usize> {
     let prog = Script::parse(text).unwrap_or_else(|e| panic!("{e}: {text}")).prog;
     let mut computer = start_kernel(Spec::default().fixes);
+    computer.note_states();
     computer.run(&prog, prog.seed, Observe::Oracles);
     let mut pairs = BTreeSet::new();
     computer.states.drain(|pair| _ = pairs.insert(pair));
