@@ -196,6 +196,11 @@ fn several_programs_are_packed_into_a_folder() {
         assert!(!dir.0.join("refused").exists() && !dir.0.join("a").exists());
     }
     assert_eq!(dir.read("c"), QUIET);
+    for args in [&["pack", "a.prog", "more/b.prog", "-o", "c"][..], &["pack", "a.prog", "-o", "c/"]] {
+        let (code, _, err) = dir.gupfuzz(args);
+        assert_eq!((code, dir.read("c").as_str()), (2, QUIET), "{args:?}");
+        has(&err, "expected a folder, not a file");
+    }
 }
 
 #[test]

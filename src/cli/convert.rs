@@ -6,6 +6,7 @@ use super::{Error, Status, file};
 use gupfuzz::prog::Script;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Prints a program as text, comments left out.
@@ -56,7 +57,10 @@ fn pack_all(files: &[PathBuf], folder: &Path) -> Result<(), Error> {
             _ => _ = all.insert(base.to_owned(), (path, packed.bytes)),
         }
     }
-    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", name(folder)))?;
+    std::fs::create_dir_all(folder).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => format!("{}: expected a folder, not a file", name(folder)),
+        _ => format!("{}: {e}", name(folder)),
+    })?;
     for (base, (_, bytes)) in &all {
         file::write(&folder.join(base), bytes)?;
     }
