@@ -11,6 +11,9 @@
 //!   4                 allocate a page         the same as at 5
 //!   5                 hide the entry          it hides what it did not read
 //! ```
+//!
+//! It is what one run shows: where a call is suspended decides what it and the others touch from there on.  And only
+//! what steps announce counts, not the lock that one releases or the CPU that takes interrupts again.
 
 use crate::kernel::Touch;
 use crate::prog::Rec;
@@ -54,7 +57,7 @@ enum Turn {
     Elsewhere,
     /// The call's, the first or the last.
     Call,
-    /// That of those who run while the call is suspended, or right behind it.
+    /// That of those who run while the call is suspended.
     Others,
 }
 

@@ -73,7 +73,7 @@ pub(super) fn table_gen(k: &Kernel, nr: u8) -> u16 {
     table(k, nr).gen_.get()
 }
 
-/// A pmd, for oracles and to guess what a step will touch: it must look again.
+/// A pmd, for oracles, for who keeps all others from changing it, and to guess what a step will touch: it must look again.
 pub(crate) fn peek_pmd(k: &Kernel, p: PmdPtr) -> Pte {
     pmd(k, p).get()
 }

@@ -4,7 +4,7 @@
 //! Kept:       whoever still references a page keeps it: it is nobody's file any more.  It is unmapped,
 //!             not under writeback, without buffers and clean by then.
 //!             A huge page is split if only a part of it goes; if somebody holds it, that part is cleared and stays.
-//! Left out:   parts of a small page, invalidate_inode_pages2().
+//! Left out:   parts of a small page, invalidate_inode_pages2(), another walk for pages that came behind the first.
 
 use super::address_space::dax_mapping;
 use super::filemap::{find_get_entry, folio_wait_writeback};
