@@ -59,13 +59,15 @@ pub(super) async fn i915_gem_object_userptr_unbind(k: &Kernel, u: &Userptr) {
 /// Unpins pages, dirty if the device wrote them.
 ///
 /// The notifier may be called by somebody who has locked one of them: 505a8ec7e11a Revert
-/// "drm/i915/userptr: Acquire the page lock around set_page_dirty()" (v5.3).
+/// "drm/i915/userptr: Acquire the page lock around set_page_dirty()" (v5.3).  Since v5.13 no notifier comes here, and
+/// who only tries the lock forgets what the device wrote to a page that reclaim or migration looks at.
 async fn i915_gem_userptr_put_pages(k: &Kernel, u: &Userptr, pages: &Pages) {
     enter!(k);
+    let waits = k.fixed(Fix::UserptrInterval) && k.fixed(Fix::UserptrPutLock) || !k.fixed(Fix::UserptrTrylock);
     if u.dirty.take() {
         for page in pages.as_slice() {
             let head = k.compound_head(page.pfn);
-            if !k.fixed(Fix::UserptrTrylock) {
+            if waits {
                 set_page_dirty_lock(k, page.pfn).await;
             } else if trylock(k, folio_lock(head)).await {
                 set_page_dirty(k, head).await;

@@ -378,6 +378,10 @@ fixes! {
         "io_buffer_unmap() unpins without unpin_user_pages_dirty_lock()",
         "pages of a registered buffer are dirtied before they are let go",
         on "v7.2";
+    UserptrPutLock = "userptr-put-lock", Open, (never),
+        "i915_gem_userptr_put_pages() tries the lock of a page, as its comment says, at the risk of \"missing some page dirtying\"",
+        "pages of a userptr object are dirtied before they are let go, whoever has them locked",
+        on "v7.2 +io-uring-unpin-dirty";
 
     ShareBeforeClear = "share-before-clear", Mutant, (never),
         "Z12, as 088b8aa537c2 mm: fix PageAnonExclusive clearing racing with concurrent RCU GUP-fast",
