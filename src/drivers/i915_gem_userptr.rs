@@ -72,6 +72,8 @@ async fn i915_gem_userptr_put_pages(k: &Kernel, u: &Userptr, pages: &Pages) {
             } else if trylock(k, folio_lock(head)).await {
                 set_page_dirty(k, head).await;
                 mutex_unlock(k, folio_lock(head));
+            } else if k.fixed(Fix::UserptrPutLock) && k.folio_test_anon(head) {
+                set_page_dirty(k, head).await; // no file that could lose it
             }
         }
     }

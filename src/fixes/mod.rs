@@ -381,7 +381,7 @@ fixes! {
     UserptrPutLock = "userptr-put-lock", Open, (never),
         "i915_gem_userptr_put_pages() tries the lock of a page, as its comment says, at the risk of \"missing some page dirtying\"",
         "pages of a userptr object are dirtied before they are let go, whoever has them locked",
-        on "v7.2 +io-uring-unpin-dirty";
+        on "v5.12 +lazyfree-count +io-uring-unpin-dirty";
 
     ShareBeforeClear = "share-before-clear", Mutant, (never),
         "Z12, as 088b8aa537c2 mm: fix PageAnonExclusive clearing racing with concurrent RCU GUP-fast",
