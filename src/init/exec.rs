@@ -12,7 +12,7 @@ use crate::limits::*;
 use crate::oracles::StateMap;
 use crate::prog::Rec;
 use crate::trace::{Event, Site, obj};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::Poll;
@@ -34,8 +34,6 @@ pub(super) struct Exec<'r, 'p> {
     pub(super) sys: &'r Rc<System>,
     pub(super) records: &'p [Rec],
     pub(super) ears: &'r RefCell<Ears>,
-    /// An oracle has found something.
-    pub(super) found: &'r Cell<bool>,
     pub(super) states: &'r mut StateMap,
     pub(super) places: &'r mut Places,
     pub(super) users: [User<'p>; NR_USER_TASKS],
@@ -123,7 +121,7 @@ impl Exec<'_, '_> {
     /// The run is over as soon as an oracle fires.
     #[inline]
     pub(super) fn listen(&mut self) {
-        if self.found.get() && self.over.is_none() {
+        if self.sys.trace.is_over() && self.over.is_none() {
             self.over = Some(Over::Found);
         }
     }

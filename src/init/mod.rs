@@ -22,7 +22,7 @@ use ears::Ears;
 use exec::Exec;
 pub use meeting::Delays;
 use meeting::Meeting;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use tasks::Places;
 
@@ -102,8 +102,6 @@ pub struct Computer {
     sys: Rc<System>,
     places: Places,
     ears: Rc<RefCell<Ears>>,
-    /// An oracle has found something.
-    found: Rc<Cell<bool>>,
     /// Every (object state, site) pair seen so far, of runs that note them.
     pub states: StateMap,
     notes: bool,
@@ -116,10 +114,9 @@ pub struct Computer {
 pub fn start_kernel(fixes: FixSet) -> Computer {
     let sys = Rc::new(System::new(fixes));
     let ears = Rc::new(RefCell::new(Ears::default()));
-    let found = ears.borrow().oracles.found();
-    sys.trace.listen(Box::new(ears.clone()), found.clone());
+    sys.trace.listen(Box::new(ears.clone()), ears.borrow().oracles.found());
     let (places, meeting) = (Places::new(&sys), Box::default());
-    Computer { places, sys, ears, found, states: StateMap::default(), notes: false, fixes, meeting }
+    Computer { places, sys, ears, states: StateMap::default(), notes: false, fixes, meeting }
 }
 
 impl Computer {
@@ -194,7 +191,6 @@ impl Computer {
             sys,
             records: &prog.records,
             ears: &self.ears,
-            found: &self.found,
             states: &mut self.states,
             places: &mut self.places,
             users: Default::default(),

@@ -28,9 +28,9 @@ pub(crate) async fn filemap_get_folio(k: &Kernel, mapping: u8, index: u8) -> Opt
 
 /// The next page of a file that is in memory, of those in `range`, with a reference.  Linux: find_get_entries(), whose
 /// walk passes what is not there.
-pub(super) async fn find_get_entry(k: &Kernel, mapping: u8, mut range: Range<u8>) -> Option<(u8, PageRef)> {
+pub(super) async fn find_get_entry(k: &Kernel, mapping: u8, range: Range<u8>) -> Option<(u8, PageRef)> {
     spin_lock(k, i_pages(mapping)).await;
-    let found = range.find_map(|index| Some((index, k.xa_load(mapping, index)?)));
+    let found = k.xa_find(mapping, range);
     if let Some((_, page)) = found {
         get_page(k, page.pfn).await;
     }

@@ -20,7 +20,7 @@ use crate::trace::Pfn;
 use bitflags::bitflags;
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -267,6 +267,11 @@ impl Kernel {
     pub(crate) fn xa_load(&self, mapping: u8, pgoff: u8) -> Option<PageRef> {
         self.assert_held(i_pages(mapping));
         self.mappings[mapping as usize].pages[pgoff as usize].get()
+    }
+
+    /// xa_find(): the first page of those in a range that is there, and where.
+    pub(crate) fn xa_find(&self, mapping: u8, mut range: Range<u8>) -> Option<(u8, PageRef)> {
+        range.find_map(|pgoff| Some((pgoff, self.xa_load(mapping, pgoff)?)))
     }
 
     /// xa_store(), xa_erase().

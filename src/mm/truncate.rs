@@ -105,7 +105,7 @@ async fn dax_delete_mapping_entries(k: &Kernel, mapping: u8, range: Range<u8>) {
     let mut pgoff = range.start;
     while pgoff < range.end {
         spin_lock(k, i_pages(mapping)).await;
-        let found = (pgoff..range.end).find_map(|index| Some((index, k.xa_load(mapping, index)?)));
+        let found = k.xa_find(mapping, pgoff..range.end);
         if let Some((index, page)) = found {
             k.xa_store(mapping, index, None);
             k.set_folio_mapping(page.pfn, mapping, None);
