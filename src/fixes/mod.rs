@@ -377,7 +377,7 @@ fixes! {
     IoUringUnpinDirty = "io-uring-unpin-dirty", Open, (never),
         "io_buffer_unmap() unpins without unpin_user_pages_dirty_lock()",
         "pages of a registered buffer are dirtied before they are let go",
-        on "v7.2";
+        on "v7.2 +userptr-put-lock";
     UserptrPutLock = "userptr-put-lock", Open, (never),
         "i915_gem_userptr_put_pages() tries the lock of a page, as its comment says, at the risk of \"missing some page dirtying\"",
         "pages of a userptr object are dirtied before they are let go, whoever has them locked",
