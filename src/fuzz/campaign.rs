@@ -215,7 +215,7 @@ impl Campaign {
     /// Forgets what the search has settled on.
     fn restart(&mut self) {
         self.corpus.clear();
-        self.computer.states = Default::default();
+        self.computer.states.clear();
         self.generator = Generator::without(self.target, self.rng.u64(..), &self.options.without);
         self.progress = self.counts.programs;
         self.restarts += 1;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Who listens to a run: oracles, counters, the digest.
+//! Who listens to a run: oracles, counters, the digest; and who looks at it: the map of states.
 
 use super::Observe;
-use crate::oracles::Oracles;
-use crate::trace::{Func, Listener, Record};
+use crate::entry::System;
+use crate::kernel::{Onlooker, Touch};
+use crate::oracles::{Oracles, StateMap};
+use crate::trace::{Func, Listener, Record, Site};
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 #[derive(Default)]
 pub(super) struct Ears {
@@ -46,6 +48,33 @@ impl Listener for Rc<RefCell<Ears>> {
 
     fn released(&self, task: u8, lock: u8) {
         self.borrow_mut().oracles.released(task, lock);
+    }
+}
+
+/// Notes what states objects are in after each step.
+pub(super) struct Notes {
+    pub(super) sys: Weak<System>,
+    pub(super) states: Rc<StateMap>,
+}
+
+impl Onlooker for Notes {
+    /// Most steps touch one object.
+    fn stepped(&self, touch: &[Touch; 3], site: Site, depth: u8) {
+        let [first, rest @ ..] = *touch;
+        self.note(first, site, depth);
+        if rest != [Touch::NONE; 2] {
+            rest.iter().for_each(|touch| self.note(*touch, site, depth));
+        }
+    }
+}
+
+impl Notes {
+    #[inline(always)]
+    fn note(&self, touch: Touch, site: Site, depth: u8) {
+        if StateMap::watches(touch) {
+            let sys = self.sys.upgrade().expect("the system takes the steps");
+            self.states.note(&sys, touch, site, depth);
+        }
     }
 }
 

@@ -38,7 +38,8 @@ impl Exec<'_, '_> {
     fn epilogue(&mut self) {
         self.drain();
         self.ears.borrow_mut().oracles.stats.stop();
-        self.notes = false;
+        // What every program does at its end is no new behaviour.
+        self.sys.let_look(false);
         for t in 0..NR_USER_TASKS as TaskId {
             if self.users[t as usize].has_called() || !self.sys.leave_mm_unseen(t) {
                 self.last(t, Last::Exit);

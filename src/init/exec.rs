@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The step loop.
+//! The step loop: whose step is next, and for how long.
+//!
+//! A task that it picks goes on by itself as long as it would be picked again ([`Turn`]).  The loop is for all that is
+//! more than the next step of a call: another task's turn, a call that begins or has ended, nobody who can run, the
+//! end of the run.
 
 use super::Observe;
 use super::ears::Ears;
@@ -7,9 +11,8 @@ use super::meeting::Meeting;
 use super::tasks::{Kind, Now, Places, User};
 use crate::entry::{Ret, System};
 use crate::kernel::sched::{Schedule, tasks};
-use crate::kernel::{KernelTask, TaskId, Touch, WORD_DISK, Wait};
+use crate::kernel::{KernelTask, TaskId, Touch, Turn, WORD_DISK, Wait};
 use crate::limits::*;
-use crate::oracles::StateMap;
 use crate::prog::Rec;
 use crate::trace::{Event, Site, obj};
 use std::cell::RefCell;
@@ -34,12 +37,9 @@ pub(super) struct Exec<'r, 'p> {
     pub(super) sys: &'r Rc<System>,
     pub(super) records: &'p [Rec],
     pub(super) ears: &'r RefCell<Ears>,
-    pub(super) states: &'r mut StateMap,
     pub(super) places: &'r mut Places,
     pub(super) users: [User<'p>; NR_USER_TASKS],
     pub(super) observe: Observe,
-    /// The states of what steps touch count as new behaviour: not what every program does at its end.
-    pub(super) notes: bool,
     pub(super) ended: u32,
     pub(super) succeeded: u32,
     pub(super) over: Option<Over>,
@@ -126,59 +126,36 @@ impl Exec<'_, '_> {
         }
     }
 
-    /// Takes one step.
+    /// Takes one step, and those that follow in the same call while it is still its turn.
     #[inline]
-    fn step(&mut self, t: TaskId, active: u16, sched: &mut impl Schedule) {
-        let (touch, site) = self.sys.pending(t);
-        let depth = self.sys.depth(t);
-        self.sys.begin_step(t);
+    fn step(&mut self, t: TaskId, turn: Turn) {
+        self.sys.begin_turn(t, turn);
         self.poll(t);
-        if self.notes {
-            self.note(touch, site, depth);
-        }
-        if active != 1 << t {
-            sched.taken(self.sys, t, &touch, active);
-        }
+        self.sys.end_turn();
         if self.sys.steps() >= MAX_STEPS && self.over.is_none() {
             self.over = Some(Over::Cut);
-        }
-    }
-
-    /// What a step touched that is watched; most touch one object.
-    #[inline]
-    fn note(&mut self, touch: [Touch; 3], site: Site, depth: u8) {
-        if StateMap::watches(touch[0]) {
-            self.states.note(self.sys, touch[0], site, depth);
-        }
-        if touch[1..] != [Touch::NONE; 2] {
-            self.note_others(touch, site, depth);
-        }
-    }
-
-    #[inline(never)]
-    fn note_others(&mut self, touch: [Touch; 3], site: Site, depth: u8) {
-        for touch in &touch[1..] {
-            if StateMap::watches(*touch) {
-                self.states.note(self.sys, *touch, site, depth);
-            }
         }
     }
 
     /// Takes one step, alone.
     #[inline]
     pub(super) fn step_alone(&mut self, t: TaskId) {
-        self.step(t, 1 << t, &mut Fixed);
+        self.step(t, Turn::Once);
     }
 
     /// Takes one step and, where nobody looks between steps, those that follow in the same call: `most` in all, as long
     /// as `t` can and none of `company` can.
     fn steps_alone(&mut self, t: TaskId, most: u32, company: u16) {
-        if !self.notes && self.meeting.is_none() {
-            let most = most.min(MAX_STEPS - self.sys.steps());
-            self.sys.leave_alone(most - 1, company);
-        }
-        self.step_alone(t);
-        self.sys.leave_alone(0, 0);
+        let turn = match self.meeting {
+            None => Turn::Alone { steps: most.min(self.steps_left()), company },
+            Some(_) => Turn::Once,
+        };
+        self.step(t, turn);
+    }
+
+    /// Up to where the run is cut.
+    fn steps_left(&self) -> u32 {
+        MAX_STEPS - self.sys.steps()
     }
 
     /// All that `t` can do until another could do something.
@@ -278,7 +255,7 @@ impl Exec<'_, '_> {
                 return;
             }
             let t = sched.pick(self.sys, set);
-            self.step(t, active, sched);
+            self.step(t, sched.turn(self.steps_left(), active));
         }
     }
 
@@ -365,14 +342,4 @@ impl Exec<'_, '_> {
             }
         }
     }
-}
-
-/// The schedule of a task that is alone.
-struct Fixed;
-
-impl Schedule for Fixed {
-    fn pick(&mut self, _: &crate::kernel::Machine, _: u16) -> TaskId {
-        unreachable!("nobody asks")
-    }
-    fn taken(&mut self, _: &crate::kernel::Machine, _: TaskId, _: &[crate::kernel::Touch; 3], _: u16) {}
 }

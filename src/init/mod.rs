@@ -18,7 +18,7 @@ use crate::oracles::{StateMap, Violation};
 use crate::prog::{Prog, Rec, ScheduleKind};
 use crate::trace::{Func, Record};
 pub use drive::Drive;
-use ears::Ears;
+use ears::{Ears, Notes};
 use exec::Exec;
 pub use meeting::Delays;
 use meeting::Meeting;
@@ -103,7 +103,7 @@ pub struct Computer {
     places: Places,
     ears: Rc<RefCell<Ears>>,
     /// Every (object state, site) pair seen so far, of runs that note them.
-    pub states: StateMap,
+    pub states: Rc<StateMap>,
     notes: bool,
     fixes: FixSet,
     /// Of the last run that asked for it.
@@ -115,8 +115,10 @@ pub fn start_kernel(fixes: FixSet) -> Computer {
     let sys = Rc::new(System::new(fixes));
     let ears = Rc::new(RefCell::new(Ears::default()));
     sys.trace.listen(Box::new(ears.clone()), ears.borrow().oracles.found());
+    let states = Rc::new(StateMap::default());
+    sys.set_onlooker(Box::new(Notes { sys: Rc::downgrade(&sys), states: states.clone() }));
     let (places, meeting) = (Places::new(&sys), Box::default());
-    Computer { places, sys, ears, states: StateMap::default(), notes: false, fixes, meeting }
+    Computer { places, sys, ears, states, notes: false, fixes, meeting }
 }
 
 impl Computer {
@@ -185,17 +187,16 @@ impl Computer {
         sys.trace.reset(observe != Observe::Bare, observe == Observe::Digest, observe == Observe::Keep);
         self.ears.borrow_mut().reset(observe);
         self.ears.borrow_mut().oracles.set_strict(self.fixes.has(Fix::PagePinStrict));
+        sys.let_look(self.notes && observe != Observe::Bare);
         tasks::load_overrides(sys, prog);
 
         let mut exec = Exec {
             sys,
             records: &prog.records,
             ears: &self.ears,
-            states: &mut self.states,
             places: &mut self.places,
             users: Default::default(),
             observe,
-            notes: self.notes && observe != Observe::Bare,
             ended: 0,
             succeeded: 0,
             over: None,

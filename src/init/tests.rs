@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::fixes::Spec;
+use crate::kernel::sched::Schedule;
 use crate::kernel::*;
 use crate::prog::{Generator, Script, TARGETS};
 use crate::report::{PageState, Run, Story};
@@ -49,8 +50,9 @@ fn take<F: Future<Output = ()>>(sys: &System, task: TaskId, step: impl FnOnce() 
     let mut step = pin!(step());
     let mut context = Context::from_waker(Waker::noop());
     assert!(step.as_mut().poll(&mut context).is_pending());
-    sys.begin_step(task);
+    sys.begin_turn(task, Turn::Once);
     assert!(step.poll(&mut context).is_ready());
+    sys.end_turn();
     sys.set_idle(task);
 }
 
@@ -133,21 +135,41 @@ fn who_meets_nobody_is_not_suspended() {
     assert!(delays("va0").count() > 0);
 }
 
-/// A computer that notes states after each step comes back to the step loop for each; the other one need not.
+/// Partial order sampling that is asked before each step.
+struct Asked;
+
+impl Schedule for Asked {
+    fn pick(&mut self, k: &Machine, enabled: u16) -> TaskId {
+        Pos.pick(k, enabled)
+    }
+    fn turn(&self, _: u32, active: u16) -> Turn {
+        Turn::Race { steps: 1, active }
+    }
+}
+
 #[test]
-fn who_is_left_alone_takes_the_same_steps() {
+fn who_asks_whether_it_is_his_turn_takes_the_same_steps() {
     let (mut fired, mut runs) = (0, 0);
     let mut same = |kernel: &Spec, prog: &Prog| {
-        let [outcome, other] = [false, true].map(|notes| {
+        let [outcome, other] = [false, true].map(|asked| {
             let mut computer = start_kernel(kernel.fixes);
-            if notes {
-                computer.note_states();
-            }
-            computer.run(prog, prog.seed, Observe::Digest)
+            computer.note_states();
+            let outcome = match prog.schedule {
+                ScheduleKind::Pos if asked => {
+                    let draw = Draw::Pos { seed: prog.seed };
+                    let mut exec = computer.boot(prog, draw, Observe::Digest, None);
+                    exec.rounds(&mut Asked);
+                    exec.finish(prog.seed)
+                }
+                // Whom a suspended call meets is looked at before each step.
+                ScheduleKind::Explicit if asked => computer.run_delayed(prog, 0, Observe::Digest).0,
+                _ => computer.run(prog, prog.seed, Observe::Digest),
+            };
+            (outcome, computer.states.reached())
         });
-        assert_eq!((outcome.digest, outcome.steps, outcome.depth_sum), (other.digest, other.steps, other.depth_sum));
-        assert_eq!(outcome.own_steps, other.own_steps);
-        fired += u32::from(outcome.violation().is_some());
+        let what = |(o, states): &(Outcome, u32)| (o.digest, o.steps, o.depth_sum, o.own_steps, *states);
+        assert_eq!(what(&outcome), what(&other));
+        fired += u32::from(outcome.0.violation().is_some());
         runs += 1;
     };
     for folder in ["stories", "regress", "quiet"] {

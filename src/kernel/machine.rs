@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The machine: what every task waits for, which CPU is in which state, who holds which lock.
-//!
 //! It holds the *state* of tasks; their futures live in `init`.
 
 use super::locking::LockState;
 use super::pending::*;
-use super::step::{Alone, Unannounced};
+use super::step::Unannounced;
+use super::turn::Turns;
 use super::workqueue::{Work, WorkFunc, WorkQueue};
 use crate::arch::Cpu;
 use crate::fixes::{Fix, FixSet};
@@ -52,7 +52,7 @@ pub struct Machine {
     steps: Cell<u32>,
     /// The call depths of all steps, added up.
     depth_sum: Cell<u64>,
-    pub(super) alone: Alone,
+    pub(super) turns: Turns,
     pub(super) draw: Cell<Draw>,
     overrides: RefCell<Vec<Override>>,
     /// There are any: few programs have some.
@@ -85,7 +85,7 @@ impl Machine {
             current: Cell::new(0),
             steps: Cell::new(0),
             depth_sum: Cell::new(0),
-            alone: Alone::default(),
+            turns: Turns::default(),
             draw: Cell::new(Draw::None),
             overrides: RefCell::default(),
             overridden: Cell::new(false),
@@ -126,7 +126,7 @@ impl Machine {
         self.current.set(0);
         self.steps.set(0);
         self.depth_sum.set(0);
-        self.alone.set(0, 0);
+        self.turns.reset();
         self.also.clear();
         self.sets.set(Sets::default());
         self.signatures.iter().for_each(|s| s.set(0));
@@ -219,7 +219,7 @@ impl Machine {
 
     /// A step of `task` begins.
     #[inline]
-    pub(crate) fn begin_step(&self, task: TaskId) {
+    pub(super) fn count_step(&self, task: TaskId) {
         self.current.set(task);
         self.steps.set(self.steps.get() + 1);
         self.depth_sum.set(self.depth_sum.get() + u64::from(self.depth(task)));

@@ -12,6 +12,7 @@ mod rcu;
 pub(crate) mod sched;
 mod smp;
 mod step;
+mod turn;
 mod wait;
 mod workqueue;
 
@@ -25,6 +26,7 @@ pub(crate) use pending::{Draw, Override, Wait};
 pub(crate) use rcu::*;
 pub(crate) use smp::*;
 pub(crate) use step::Touch;
+pub(crate) use turn::{Onlooker, Turn};
 pub(crate) use wait::*;
 pub(crate) use workqueue::*;
 

@@ -136,27 +136,10 @@ impl Unannounced {
     }
 }
 
-/// How long the current task need not hand the CPU back: most steps are taken before a race and after it, and
-/// leaving a call and coming back to where it was costs more than many a step.
-#[derive(Default)]
-pub(super) struct Alone {
-    /// Steps left.
-    steps: Cell<u32>,
-    /// Tasks that end it when they can take a step.
-    company: Cell<u16>,
-}
-
-impl Alone {
-    pub(super) fn set(&self, steps: u32, company: u16) {
-        self.steps.set(steps);
-        self.company.set(company);
-    }
-}
-
 /// A step that was announced and not taken yet: to be awaited at once.
 ///
 /// The first poll returns; the second acts.  So an access happens in one step, after all other tasks
-/// had their chance.  Where the step loop knows that nobody else has one, [`Alone`], the first acts.
+/// had their chance.  Where it is still the turn of the task ([`super::Turn`]), the first acts.
 #[must_use = "the step is announced, and somebody has to take it"]
 pub(crate) struct Step<F> {
     act: Option<F>,
@@ -201,24 +184,6 @@ impl Machine {
     #[inline]
     pub(crate) fn step_on<R, F: FnOnce() -> R + Unpin>(&self, touch: [Touch; 3], wait: Wait, act: F) -> Step<F> {
         self.announce(Site::here(), touch, wait);
-        Step { act: Some(act), waited: self.alone.steps.get() != 0 && self.goes_on() }
-    }
-
-    /// The current task takes its steps at once, this many at most, as long as it can and none of `company` can.
-    pub(crate) fn leave_alone(&self, steps: u32, company: u16) {
-        self.alone.set(steps, company);
-    }
-
-    /// Begins the step that was announced just now, if the current task goes on alone.
-    #[inline(never)]
-    fn goes_on(&self) -> bool {
-        let (task, enabled) = (self.current(), self.enabled());
-        if enabled >> task & 1 == 0 || enabled & self.alone.company.get() != 0 || self.trace.is_over() {
-            self.alone.steps.set(0);
-            return false;
-        }
-        self.alone.steps.set(self.alone.steps.get() - 1);
-        self.begin_step(task);
-        true
+        Step { act: Some(act), waited: self.goes_on() }
     }
 }

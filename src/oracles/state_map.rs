@@ -8,19 +8,20 @@ use crate::kernel::Touch;
 use crate::limits::NR_FRAMES;
 use crate::mm::pgtable::{PmdPtr, peek_pmd, peek_pte};
 use crate::trace::{Owner, Pfn, Site};
+use std::cell::Cell;
 
 const BITS: usize = 1 << 17;
 
 /// A set of pairs, hashed.
 #[derive(Clone, Debug)]
 pub struct StateMap {
-    seen: Box<[u64; BITS / 64]>,
-    new: u32,
+    seen: Box<[Cell<u64>; BITS / 64]>,
+    new: Cell<u32>,
 }
 
 impl Default for StateMap {
     fn default() -> StateMap {
-        StateMap { seen: Box::new([0; BITS / 64]), new: 0 }
+        StateMap { seen: Box::new([const { Cell::new(0) }; BITS / 64]), new: Cell::new(0) }
     }
 }
 
@@ -29,25 +30,30 @@ impl StateMap {
     pub const PAIRS: usize = BITS;
 
     /// How many pairs were new since the last time this was asked.
-    pub fn take_new(&mut self) -> u32 {
-        std::mem::take(&mut self.new)
+    pub fn take_new(&self) -> u32 {
+        self.new.take()
     }
 
     /// How many pairs were ever reached.
     pub fn reached(&self) -> u32 {
-        self.seen.iter().map(|w| w.count_ones()).sum()
+        self.seen.iter().map(|word| word.get().count_ones()).sum()
     }
 
     /// Hands every pair to `f`, as a number below [`StateMap::PAIRS`], and forgets them all.
-    pub fn drain(&mut self, mut f: impl FnMut(usize)) {
-        for (i, word) in self.seen.iter_mut().enumerate() {
-            let mut bits = std::mem::take(word);
+    pub fn drain(&self, mut f: impl FnMut(usize)) {
+        for (i, word) in self.seen.iter().enumerate() {
+            let mut bits = word.take();
             while bits != 0 {
                 f(64 * i + bits.trailing_zeros() as usize);
                 bits &= bits - 1;
             }
         }
-        self.new = 0;
+        self.new.set(0);
+    }
+
+    /// Forgets all pairs.
+    pub fn clear(&self) {
+        self.drain(|_| ());
     }
 
     /// Whether an object that a step touched is of interest.
@@ -60,7 +66,7 @@ impl StateMap {
     ///
     /// How deep the call was tells most callers of a helper apart, and costs nothing to know.
     #[inline(never)]
-    pub(crate) fn note(&mut self, s: &System, touch: Touch, site: Site, depth: u8) {
+    pub(crate) fn note(&self, s: &System, touch: Touch, site: Site, depth: u8) {
         let obj = touch.obj();
         let state = if let Some(pfn) = obj.pfn() {
             frame_state(s, Pfn(pfn))
@@ -72,10 +78,10 @@ impl StateMap {
             return;
         };
         let hash = site.hash_with(state | u32::from(depth) << 24) >> (64 - BITS.trailing_zeros());
-        let (word, bit) = (&mut self.seen[hash as usize / 64], 1 << (hash % 64));
-        if *word & bit == 0 {
-            *word |= bit;
-            self.new += 1;
+        let (word, bit) = (&self.seen[hash as usize / 64], 1 << (hash % 64));
+        if word.get() & bit == 0 {
+            word.set(word.get() | bit);
+            self.new.set(self.new.get() + 1);
         }
     }
 }

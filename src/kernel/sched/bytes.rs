@@ -4,7 +4,7 @@
 use super::{Schedule, tasks};
 use crate::kernel::machine::{Machine, TaskId};
 use crate::kernel::pending::hash;
-use crate::kernel::step::Touch;
+use crate::kernel::turn::Turn;
 
 /// Takes a byte whenever more than one task can run; behind the last byte, a hash of the program.
 #[derive(Debug)]
@@ -35,5 +35,7 @@ impl Schedule for Bytes<'_> {
         tasks(enabled).nth((byte % n) as usize).expect("fewer than n")
     }
 
-    fn taken(&mut self, _: &Machine, _: TaskId, _: &[Touch; 3], _: u16) {}
+    fn turn(&self, _: u32, _: u16) -> Turn {
+        Turn::Once
+    }
 }

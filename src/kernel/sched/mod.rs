@@ -8,14 +8,15 @@ pub(crate) use bytes::Bytes;
 pub(crate) use pos::Pos;
 
 use super::machine::{Machine, TaskId};
+use super::turn::Turn;
 
 /// Picks the next of some tasks that all can run.
 pub(crate) trait Schedule {
     /// The task to run: one of `enabled`, one bit a task, never 0.
     fn pick(&mut self, k: &Machine, enabled: u16) -> TaskId;
 
-    /// `task` took the step it had announced as `touch`.
-    fn taken(&mut self, k: &Machine, task: TaskId, touch: &[super::Touch; 3], active: u16);
+    /// For how long, at most so many steps, it would pick the same task of `active` again: asked of the machine.
+    fn turn(&self, steps: u32, active: u16) -> Turn;
 }
 
 /// The tasks of a set, lowest first.

@@ -12,14 +12,16 @@
 use super::{Schedule, tasks};
 use crate::kernel::machine::{Machine, TaskId};
 use crate::kernel::step::Touch;
+use crate::kernel::turn::Turn;
 
 /// Draws are the machine's, made as accesses are announced ([`crate::kernel::Draw::Pos`]).
 #[derive(Debug, Default)]
 pub(crate) struct Pos;
 
-impl Schedule for Pos {
+impl Pos {
+    /// The one of `enabled` whose pending access has the highest priority; of equals the lowest.
     #[inline]
-    fn pick(&mut self, k: &Machine, enabled: u16) -> TaskId {
+    pub(in crate::kernel) fn highest(k: &Machine, enabled: u16) -> TaskId {
         let mut best = enabled.trailing_zeros() as TaskId;
         if enabled & (enabled - 1) == 0 {
             return best;
@@ -34,8 +36,9 @@ impl Schedule for Pos {
         best
     }
 
+    /// `task` took the step it had announced as `touch`: whoever of `active` meets it draws again.
     #[inline]
-    fn taken(&mut self, k: &Machine, task: TaskId, touch: &[Touch; 3], active: u16) {
+    pub(in crate::kernel) fn taken(k: &Machine, task: TaskId, touch: &[Touch; 3], active: u16) {
         let (own, also) = (Touch::signature(touch), k.also.signature());
         for t in tasks(active & k.contending() & !(1 << task)) {
             let signature = k.signature(t);
@@ -43,6 +46,18 @@ impl Schedule for Pos {
                 redraw_if_conflicting(k, t, touch, signature & own != 0, signature & also != 0);
             }
         }
+    }
+}
+
+impl Schedule for Pos {
+    #[inline]
+    fn pick(&mut self, k: &Machine, enabled: u16) -> TaskId {
+        Pos::highest(k, enabled)
+    }
+
+    #[inline]
+    fn turn(&self, steps: u32, active: u16) -> Turn {
+        Turn::Race { steps, active }
     }
 }
 
@@ -86,10 +101,9 @@ mod tests {
                 k.set_current(1);
                 assert!(pending.as_mut().poll(&mut context).is_pending());
             }
-            let (touch, _) = k.pending(0);
-            k.begin_step(0);
+            k.begin_turn(0, Turn::Race { steps: 1, active: 0b11 });
             let _ = mover.as_mut().poll(&mut context);
-            Pos.taken(k, 0, &touch, 0b11);
+            k.end_turn();
         }
         k.tasks[1].redraws.get()
     }
