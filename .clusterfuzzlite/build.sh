@@ -7,15 +7,13 @@ cd "$SRC/gupfuzz"
 RUSTFLAGS='' SANITIZER=none cargo build --locked --target-dir "$WORK/gupfuzz"
 targets=$(cargo fuzz list)
 rm -rf "$WORK/seeds"
-for prog in corpus/*/*.prog; do
-  seed=${prog#corpus/}
-  folder=${seed%%/*}
-  # The programs of a folder that is no target's are for all.
-  grep -qx "$folder" <<<"$targets" || folder=all
-  mkdir -p "$WORK/seeds/$folder"
-  # Bytes that are called `.prog` would be read as text.
-  seed=${seed%.prog}
-  "$WORK/gupfuzz/debug/gupfuzz" pack "$prog" --out "$WORK/seeds/$folder/${seed//\//-}" 2>>"$WORK/pack.log"
+for target in $targets; do
+  seeds=()
+  for folder in corpus/*; do
+    # The programs of a folder that is no target's are for all.
+    [ "$folder" != "corpus/$target" ] && grep -qx "${folder#corpus/}" <<<"$targets" || seeds+=("$folder"/*.prog)
+  done
+  "$WORK/gupfuzz/debug/gupfuzz" pack "${seeds[@]}" --out "$WORK/seeds/$target/"
 done
 
 # A coverage build must not find what was built before it.
@@ -30,5 +28,5 @@ for target in $targets; do
   cp "$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release/$target" "$OUT/"
   cp .clusterfuzzlite/libfuzzer.options "$OUT/$target.options"
   rm -f "$OUT/${target}_seed_corpus.zip"
-  zip -q -j -r "$OUT/${target}_seed_corpus.zip" "$WORK/seeds/all" $(ls -d "$WORK/seeds/$target" 2>/dev/null)
+  zip -q -j -r "$OUT/${target}_seed_corpus.zip" "$WORK/seeds/$target"
 done

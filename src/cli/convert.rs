@@ -68,7 +68,8 @@ fn pack_all(files: &[PathBuf], folder: &Path) -> Result<(), Error> {
         note!("dropped, as bytes hold none: {}", dropped.into_iter().collect::<Vec<_>>().join(", "));
     }
     let size: usize = all.values().map(|(_, bytes)| bytes.len()).sum();
-    note!("{}: {} programs, {size} bytes", name(folder), all.len());
+    let programs = if all.len() == 1 { "program" } else { "programs" };
+    note!("{}: {} {programs}, {size} bytes", name(folder), all.len());
     Ok(())
 }
 
