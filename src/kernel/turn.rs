@@ -34,7 +34,7 @@ pub(super) struct Turns {
     company: Cell<u16>,
     /// None: there is no race.
     active: Cell<u16>,
-    /// A step has begun, which announced this, and is not over.
+    /// A step has begun, which had announced this, and those that it concerns are not told.
     under_way: Cell<bool>,
     touch: Cell<[Touch; 3]>,
     site: Cell<Site>,
@@ -102,11 +102,14 @@ impl Machine {
     fn begin_step(&self, task: TaskId) {
         let turns = &self.turns;
         turns.left.set(turns.left.get() - 1);
-        turns.under_way.set(true);
-        let t = self.task(task);
-        turns.touch.set(t.touch.get());
-        turns.site.set(t.site.get());
-        turns.depth.set(t.depth.get());
+        // Who is alone, unseen, concerns nobody.
+        if turns.looks.get() || turns.active.get() != 0 {
+            let t = self.task(task);
+            turns.under_way.set(true);
+            turns.touch.set(t.touch.get());
+            turns.site.set(t.site.get());
+            turns.depth.set(t.depth.get());
+        }
         self.count_step(task);
     }
 
@@ -120,10 +123,14 @@ impl Machine {
     /// The step under way is over, where the next one is announced or behind that: those that it concerns draw again.
     #[inline]
     fn end_step(&self) {
-        let turns = &self.turns;
-        if !turns.under_way.replace(false) {
-            return;
+        if self.turns.under_way.replace(false) {
+            self.tell();
         }
+    }
+
+    #[inline(never)]
+    fn tell(&self) {
+        let turns = &self.turns;
         if turns.looks.get()
             && let Some(onlooker) = turns.onlooker.get()
         {
