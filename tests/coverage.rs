@@ -108,7 +108,7 @@ fn pairs(text: &str) -> BTreeSet<usize> {
     computer.note_states();
     computer.run(&prog, prog.seed, Observe::Oracles);
     let mut pairs = BTreeSet::new();
-    computer.states.drain(|pair| _ = pairs.insert(pair));
+    computer.states().drain(|pair| _ = pairs.insert(pair));
     pairs
 }
 

@@ -140,7 +140,7 @@ pub fn run(data: &[u8]) {
         let Setup { kernel, fuzzer, states, .. } = setup;
         let found = fuzzer.run_input(data);
         if *states {
-            fuzzer.computer().states.drain(engine::count);
+            fuzzer.computer().states().drain(engine::count);
         }
         if let Some((violation, seed)) = found {
             let prog = fuzzer.prog().clone();

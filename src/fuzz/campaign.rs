@@ -196,7 +196,7 @@ impl Campaign {
 
     /// Programs it builds on, pairs it has reached since it began anew, and how often it did that.
     pub fn state(&self) -> (usize, u32, u32) {
-        (self.corpus.len(), self.computer.states.reached(), self.restarts)
+        (self.corpus.len(), self.computer.states().reached(), self.restarts)
     }
 
     /// The program it tries, or tried last.
@@ -215,7 +215,7 @@ impl Campaign {
     /// Forgets what the search has settled on.
     fn restart(&mut self) {
         self.corpus.clear();
-        self.computer.states.clear();
+        self.computer.states().clear();
         self.generator = Generator::without(self.target, self.rng.u64(..), &self.options.without);
         self.progress = self.counts.programs;
         self.restarts += 1;
@@ -227,7 +227,7 @@ impl Campaign {
             Some(at) => self.try_delays(at, end),
             None => self.try_burst(end),
         };
-        if self.computer.states.take_new() > 0 {
+        if self.computer.states().take_new() > 0 {
             self.progress = self.counts.programs;
             // What follows a violation is not reached; programs like it would find it again.
             if silent {
@@ -255,7 +255,8 @@ impl Campaign {
     }
 
     /// Suspends the call of record `at` wherever it makes a difference, as the first run tells; whether there
-    /// was no violation.
+    /// was no violation.  The program stays as it was tried last: kept with the place that was new, it leads to
+    /// slow bugs later.
     fn try_delays(&mut self, at: usize, end: u64) -> bool {
         let (outcome, mut delays) = self.computer.run_delayed(&self.prog, at, self.observe());
         let mut silent = self.judge(outcome, 0);

@@ -121,7 +121,7 @@ impl Growth {
             self.sum.programs += 1;
             silent &= self.computer.run(prog, prog.seed.wrapping_add(i), Observe::Oracles).is_silent();
         }
-        self.computer.states.drain(|pair| pairs.add(pair));
+        self.computer.states().drain(|pair| pairs.add(pair));
         silent.then_some(pairs)
     }
 

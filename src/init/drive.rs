@@ -62,7 +62,7 @@ impl<'c> Drive<'c> {
     #[inline]
     pub fn step(&mut self, task: TaskId) {
         assert!(self.enabled >> task & 1 != 0, "task {task} is not enabled");
-        self.exec.step_alone(task);
+        self.exec.step_once(task);
         self.enabled = self.exec.racing().0;
     }
 

@@ -48,7 +48,8 @@ pub(super) struct Exec<'r, 'p> {
 }
 
 impl Exec<'_, '_> {
-    /// Polls a task: it acts on its pending access, if it has one, and announces the next.
+    /// Polls a task: it acts on its pending access, if it has one, and announces the next, on which it acts at once while
+    /// it is its turn.
     #[inline]
     pub(super) fn poll(&mut self, t: TaskId) {
         match self.places.poll(t) {
@@ -137,14 +138,14 @@ impl Exec<'_, '_> {
         }
     }
 
-    /// Takes one step, alone.
+    /// Takes one step, after which nobody draws again.
     #[inline]
-    pub(super) fn step_alone(&mut self, t: TaskId) {
+    pub(super) fn step_once(&mut self, t: TaskId) {
         self.step(t, Turn::Once);
     }
 
-    /// Takes one step and, where nobody looks between steps, those that follow in the same call: `most` in all, as long
-    /// as `t` can and none of `company` can.
+    /// Takes one step and, where no meeting is looked for, those that follow in the same call: `most` in all, as long as
+    /// `t` can and none of `company` can.
     fn steps_alone(&mut self, t: TaskId, most: u32, company: u16) {
         let turn = match self.meeting {
             None => Turn::Alone { steps: most.min(self.steps_left()), company },
@@ -280,7 +281,7 @@ impl Exec<'_, '_> {
             match self.next_for(t) {
                 Some(next) if next == t => self.steps_alone(t, u32::MAX, 0),
                 _ if self.busy() == 0 => return,
-                Some(next) => self.step_alone(next),
+                Some(next) => self.step_once(next),
                 None => self.deadlock(self.busy()),
             }
         }
@@ -338,7 +339,7 @@ impl Exec<'_, '_> {
                 self.steps_alone(t, left, 0);
                 left -= self.sys.steps() - before;
             } else {
-                self.step_alone(next);
+                self.step_once(next);
             }
         }
     }

@@ -102,8 +102,7 @@ pub struct Computer {
     sys: Rc<System>,
     places: Places,
     ears: Rc<RefCell<Ears>>,
-    /// Every (object state, site) pair seen so far, of runs that note them.
-    pub states: Rc<StateMap>,
+    states: Rc<StateMap>,
     notes: bool,
     fixes: FixSet,
     /// Of the last run that asked for it.
@@ -125,6 +124,11 @@ impl Computer {
     /// From here on runs note what states objects are in after each step, as feedback for a search.
     pub fn note_states(&mut self) {
         self.notes = true;
+    }
+
+    /// Every (object state, site) pair seen so far, of runs that note them.
+    pub fn states(&self) -> &StateMap {
+        &self.states
     }
 
     /// Boots, and runs the program under every seed of its burst: the first violation, else the first

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The machine: what every task waits for, which CPU is in which state, who holds which lock.
+//!
 //! It holds the *state* of tasks; their futures live in `init`.
 
 use super::locking::LockState;

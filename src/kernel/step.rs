@@ -184,6 +184,6 @@ impl Machine {
     #[inline]
     pub(crate) fn step_on<R, F: FnOnce() -> R + Unpin>(&self, touch: [Touch; 3], wait: Wait, act: F) -> Step<F> {
         self.announce(Site::here(), touch, wait);
-        Step { act: Some(act), waited: self.goes_on() }
+        Step { act: Some(act), waited: self.go_on() }
     }
 }

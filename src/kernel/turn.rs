@@ -3,6 +3,9 @@
 //!
 //! To leave all calls that a task is inside of, and to come back to where it was, costs more than many a step.  So a
 //! task hands the CPU back only where the step loop would give it to another, or has something to do itself.
+//!
+//! What a turn is given holds for all of it: calls begin and end in the step loop alone, so who is in a race is the same
+//! before each of its steps.
 
 use super::machine::{Machine, TaskId};
 use super::sched::Pos;
@@ -141,14 +144,15 @@ impl Machine {
         }
     }
 
-    /// Whether the current task may take the step that it has announced just now at once; if so, it has begun.
+    /// Ends the step under way, and begins the one that the current task has announced just now if it is still its turn;
+    /// `false`: it has to wait.
     #[inline]
-    pub(super) fn goes_on(&self) -> bool {
-        self.turns.left.get() != 0 && self.is_picked()
+    pub(super) fn go_on(&self) -> bool {
+        self.turns.left.get() != 0 && self.begin_if_picked()
     }
 
     #[inline(never)]
-    fn is_picked(&self) -> bool {
+    fn begin_if_picked(&self) -> bool {
         self.end_step();
         let (task, enabled) = (self.current(), self.enabled());
         let can = enabled >> task & 1 != 0 && !self.trace.is_over();

@@ -15,7 +15,8 @@ pub(crate) trait Schedule {
     /// The task to run: one of `enabled`, one bit a task, never 0.
     fn pick(&mut self, k: &Machine, enabled: u16) -> TaskId;
 
-    /// For how long, at most so many steps, it would pick the same task of `active` again: asked of the machine.
+    /// For how long the task that it has picked goes on before it is asked again, at most so many steps; only as long as
+    /// it would pick that task of `active` again.
     fn turn(&self, steps: u32, active: u16) -> Turn;
 }
 
