@@ -3,9 +3,10 @@
 # The fuzz targets as OSS-Fuzz and ClusterFuzzLite want them: into $OUT each target, its options, its seeds.
 cd "$SRC/gupfuzz"
 
-# Seeds are text in the tree.  Who packs them is no fuzz target: no sanitizer, no coverage, no
-# optimization, with which it would take three times as long to build.
-RUSTFLAGS='' SANITIZER=none CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=false cargo build --locked --target-dir "$WORK/gupfuzz"
+# Seeds are text in the tree.  Who packs them is no fuzz target: no sanitizer, no coverage, and no optimization,
+# which would take three times as long to build.
+RUSTFLAGS='' SANITIZER=none CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=false \
+  cargo build --locked --target-dir "$WORK/gupfuzz"
 targets=$(cargo fuzz list)
 rm -rf "$WORK/seeds"
 for target in $targets; do

@@ -218,7 +218,7 @@ impl Machine {
         self.depth_sum.get()
     }
 
-    /// A step of `task` begins.
+    /// Counts a step of `task`, from here on the current one, and tells of it if all is told.
     #[inline]
     pub(super) fn count_step(&self, task: TaskId) {
         self.current.set(task);
